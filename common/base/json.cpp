@@ -1,0 +1,93 @@
+#include "common/base/json.h"
+
+namespace envicutor {
+namespace {
+
+const Json& Null() {
+  static const Json null;
+  return null;
+}
+
+const Json& Member(const Json& object, std::string_view key) {
+  if (!object.is_object()) return Null();
+  const auto it = object.find(key);
+  return it == object.end() ? Null() : *it;
+}
+
+Status WrongType(std::string_view key, std::string_view wanted) {
+  return InvalidArgument("field \"" + std::string(key) + "\" must be " + std::string(wanted));
+}
+
+}  // namespace
+
+Result<Json> ParseJson(std::string_view text, int max_depth) {
+  bool too_deep = false;
+  const auto callback = [&](int depth, Json::parse_event_t, Json&) {
+    if (depth > max_depth) too_deep = true;
+    return !too_deep;
+  };
+  // A cheap look ahead: nlohmann's parser is iterative, but its values are destroyed recursively.
+  try {
+    Json value = Json::parse(text.begin(), text.end(), callback);
+    if (too_deep) {
+      return InvalidArgument("JSON is nested deeper than " + std::to_string(max_depth));
+    }
+    return value;
+  } catch (const Json::exception& error) {
+    return InvalidArgument(std::string("invalid JSON: ") + error.what());
+  }
+}
+
+std::string DumpJson(const Json& value, int indent) {
+  return value.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string GetString(const Json& object, std::string_view key, std::string fallback) {
+  const Json& member = Member(object, key);
+  return member.is_string() ? member.get<std::string>() : std::move(fallback);
+}
+
+int64_t GetInt(const Json& object, std::string_view key, int64_t fallback) {
+  const Json& member = Member(object, key);
+  return member.is_number_integer() ? member.get<int64_t>() : fallback;
+}
+
+bool GetBool(const Json& object, std::string_view key, bool fallback) {
+  const Json& member = Member(object, key);
+  return member.is_boolean() ? member.get<bool>() : fallback;
+}
+
+const Json& At(const Json& object, std::initializer_list<std::string_view> path) {
+  const Json* at = &object;
+  for (const std::string_view key : path) at = &Member(*at, key);
+  return *at;
+}
+
+Status ReadString(const Json& object, std::string_view key, std::string* out) {
+  const Json& member = Member(object, key);
+  if (member.is_null()) return OkStatus();
+  if (!member.is_string()) return WrongType(key, "a string");
+  *out = member.get<std::string>();
+  return OkStatus();
+}
+
+Status ReadInt(const Json& object, std::string_view key, int64_t* out) {
+  const Json& member = Member(object, key);
+  if (member.is_null()) return OkStatus();
+  if (!member.is_number_integer()) return WrongType(key, "an integer");
+  if (member.is_number_unsigned() && member.get<uint64_t>() > uint64_t{INT64_MAX}) {
+    return WrongType(key, "an integer of at most 9223372036854775807");
+  }
+  *out = member.get<int64_t>();
+  return OkStatus();
+}
+
+Status ReadBool(const Json& object, std::string_view key, bool* out) {
+  const Json& member = Member(object, key);
+  if (member.is_null()) return OkStatus();
+  if (!member.is_boolean()) return WrongType(key, "true or false");
+  *out = member.get<bool>();
+  return OkStatus();
+}
+
+}  // namespace envicutor

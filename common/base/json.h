@@ -1,0 +1,35 @@
+// JSON without surprises: bounded parsing, dumping that cannot throw, typed readers that name the field.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+#include "common/base/status.h"
+
+namespace envicutor {
+
+using Json = nlohmann::json;
+
+// Refuses more than `max_depth` nested arrays and objects (a parser's stack is an attack surface)
+// and numbers outside int64/uint64/double. Duplicate keys: the last one wins, as in nlohmann.
+[[nodiscard]] Result<Json> ParseJson(std::string_view text, int max_depth = 128);
+
+// Never throws: ill-formed UTF-8 is replaced by U+FFFD. `indent` -1 is one line.
+[[nodiscard]] std::string DumpJson(const Json& value, int indent = -1);
+
+// Reads of optional members of an object; the default when absent or null or of another type.
+[[nodiscard]] std::string GetString(const Json& object, std::string_view key, std::string fallback = "");
+[[nodiscard]] int64_t GetInt(const Json& object, std::string_view key, int64_t fallback = 0);
+[[nodiscard]] bool GetBool(const Json& object, std::string_view key, bool fallback = false);
+// The member if it is there (any type but null), else a shared null value. Paths: At(obj, {"spec", "run"}).
+[[nodiscard]] const Json& At(const Json& object, std::initializer_list<std::string_view> path);
+
+// The same for wire formats between our own parts, where a wrong type is an error:
+// "field \"run.limits.memory\" must be an integer". Absent or null leaves `*out` as it is.
+[[nodiscard]] Status ReadString(const Json& object, std::string_view key, std::string* out);
+[[nodiscard]] Status ReadInt(const Json& object, std::string_view key, int64_t* out);
+[[nodiscard]] Status ReadBool(const Json& object, std::string_view key, bool* out);
+
+}  // namespace envicutor

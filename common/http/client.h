@@ -1,0 +1,56 @@
+// HTTP/1.1 client behind our own interface; cpprestsdk is inside client.cpp and nowhere else.
+//
+// cpprestsdk re-sends any request, POST too, when a pooled connection closes before the status line:
+// every request that this client carries must be idempotent (deterministic names, attempts, versions).
+// No redirects are followed. Thread-safe: connections are pooled per client; keep clients, a fresh TLS
+// connection costs 31 ms.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <stop_token>
+#include <string>
+
+#include "common/base/status.h"
+#include "common/http/tls.h"
+#include "common/http/types.h"
+
+namespace envicutor::http {
+
+struct Request {
+  std::string method = "GET";
+  std::string target;  // path and query, already percent-encoded: "/api/v1/pods?limit=500"
+  Headers headers;
+  std::string body;
+};
+
+class Client {
+ public:
+  virtual ~Client() = default;
+
+  // Any HTTP status is a Response. Unavailable: no connection, or it broke. DeadlineExceeded: nothing
+  // moved for the client's timeout. Cancelled: `stop` was requested. ResourceExhausted: the body is
+  // larger than max_response_bytes.
+  [[nodiscard]] virtual Result<Response> Send(const Request& request, std::stop_token stop = {}) = 0;
+
+  // For watches and logs: gives the body to `on_data` piece by piece as it arrives, on the calling
+  // thread; `on_data` returns false to end the stream. The Response has status and headers, and the
+  // body too (bounded, on_data not called) when the status is not 2xx. `idle_timeout`: the stream
+  // is given up after that long without a byte.
+  using OnData = std::function<bool(std::string_view)>;
+  [[nodiscard]] virtual Result<Response> Stream(const Request& request, const OnData& on_data,
+                                                std::chrono::seconds idle_timeout,
+                                                std::stop_token stop = {}) = 0;
+};
+
+struct ClientOptions {
+  std::string base_url;  // "https://127.0.0.1:6443", no path
+  TlsClientOptions tls;
+  std::chrono::milliseconds timeout{30'000};  // without progress, each leg
+  size_t max_response_bytes = 64U << 20U;
+};
+
+[[nodiscard]] Result<std::unique_ptr<Client>> NewClient(const ClientOptions& options);
+
+}  // namespace envicutor::http

@@ -1,0 +1,46 @@
+// TLS material for both sides, always PEM text in memory (files are read by the caller, so that
+// rotation is the caller's decision), and the making of a small CA for one machine.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/base/status.h"
+
+namespace envicutor::http {
+
+struct TlsClientOptions {
+  std::string ca_pem;         // the only trusted roots (system CAs are not); empty: the system's
+  std::string cert_pem;       // client certificate, or empty
+  std::string key_pem;
+  std::string expected_name;  // DNS name or IP the server's certificate must have; empty: the URL's host
+  bool insecure_skip_verify = false;  // kubeconfig's insecure-skip-tls-verify only
+};
+
+struct TlsServerOptions {
+  std::string cert_pem;
+  std::string key_pem;
+  std::string client_ca_pem;        // empty: client certificates are not asked for
+  bool require_client_cert = true;  // with client_ca_pem: refuse clients without one
+};
+
+struct KeyPair {
+  std::string cert_pem;
+  std::string key_pem;
+};
+
+// ECDSA P-256. A CA that signs for `validity`.
+[[nodiscard]] Result<KeyPair> NewCa(const std::string& common_name, WallTime now, Duration validity);
+struct CertRequest {
+  std::string common_name;
+  std::vector<std::string> organizations;  // Kubernetes groups
+  std::vector<std::string> dns_names;
+  std::vector<std::string> ip_addresses;
+  bool server = false;
+  bool client = false;
+};
+[[nodiscard]] Result<KeyPair> IssueCert(const KeyPair& ca, const CertRequest& request, WallTime now,
+                                        Duration validity);
+
+}  // namespace envicutor::http

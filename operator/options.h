@@ -1,0 +1,116 @@
+// The operator's configuration: one YAML file, every default and bound of the system in it.
+//
+//   kubeconfig: ""                      # "": $KUBECONFIG, in-cluster, ~/.kube/config
+//   operatorNamespace: envicutor-system
+//   executorNamespace: envicutor-executors
+//   executorTls:   {caFile, certFile, keyFile, serverName: executor.envicutor.internal}
+//   executor:      {image, storeHostPath: /var/lib/envicutor/store, sandbox: native|isolate,
+//   allowDegraded: false} builder:       {image, storeHostPath, nixpkgs: "", timeout: 15m, memory:
+//   2Gi, concurrency: 1} limits:        {run|compile|extract: {default: LIMITS, max: LIMITS}}   #
+//   merged over the built-in ones queue:         {maxLength: 100000, perNamespaceMax: 20000}
+//   submissions:   {ttlSecondsAfterFinished: 86400, allowEnvironments: all|packages|none,
+//                   runtimeWaitSeconds: 30, workers: 8}
+//   listen:        {probes: 0.0.0.0:8081, metrics: 0.0.0.0:9464}          # "": not served
+//   leaderElection: {enabled: true, leaseDuration: 15s, renewDeadline: 10s, retryPeriod: 2s}
+//   log:           {level: debug|info|warn|error, format: json|text}
+//
+// Everything is optional but executorTls' three files. Durations and quantities are Kubernetes'
+// ones.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/api/limits.h"
+#include "common/base/clock.h"
+#include "common/base/log.h"
+#include "common/base/status.h"
+
+namespace envicutor::op {
+
+// All limits are set in both.
+struct StageLimitOptions {
+  api::Limits defaults;
+  api::Limits maxima;
+};
+
+// The built-in ones, documented in docs/configuration.md.
+[[nodiscard]] StageLimitOptions BuiltInRunLimits();
+[[nodiscard]] StageLimitOptions BuiltInCompileLimits();
+[[nodiscard]] StageLimitOptions BuiltInExtractLimits();
+
+struct ExecutorTlsOptions {
+  std::string ca_file;
+  std::string cert_file;
+  std::string key_file;
+  std::string server_name = "executor.envicutor.internal";
+};
+
+struct ExecutorOptions {
+  std::string image = "envicutor/executor-agent:" ENVICUTOR_VERSION;
+  std::string store_host_path = "/var/lib/envicutor/store";
+  std::string sandbox = "native";  // for pools that name none
+  bool allow_degraded = false;
+};
+
+struct BuilderOptions {
+  std::string image = "envicutor/builder:" ENVICUTOR_VERSION;
+  std::string store_host_path = "/var/lib/envicutor/store";
+  std::string nixpkgs;  // path or URL: the default pin; "": the builder's own
+  int64_t timeout_millis = 15 * 60'000;
+  int64_t memory_bytes = 2LL << 30;
+  int64_t concurrency = 1;  // builder pods at once
+};
+
+struct QueueOptions {
+  int64_t max_length = 100'000;
+  int64_t per_namespace_max = 20'000;
+};
+
+enum class AllowEnvironments { kAll, kPackages, kNone };
+
+struct SubmissionOptions {
+  int64_t ttl_seconds_after_finished = 86'400;
+  AllowEnvironments allow_environments = AllowEnvironments::kAll;
+  int64_t runtime_wait_seconds = 30;
+  int64_t workers = 8;  // threads, and connections, that write to the API server
+};
+
+struct ListenOptions {
+  std::string probes = "0.0.0.0:8081";
+  std::string metrics = "0.0.0.0:9464";
+};
+
+struct LeaderElectionOptions {
+  bool enabled = true;
+  int64_t lease_duration_millis = 15'000;
+  int64_t renew_deadline_millis = 10'000;
+  int64_t retry_period_millis = 2'000;
+};
+
+struct Options {
+  std::string kubeconfig;
+  std::string operator_namespace = "envicutor-system";
+  std::string executor_namespace = "envicutor-executors";
+  ExecutorTlsOptions executor_tls;
+  ExecutorOptions executor;
+  BuilderOptions builder;
+  StageLimitOptions run_limits = BuiltInRunLimits();
+  StageLimitOptions compile_limits = BuiltInCompileLimits();
+  StageLimitOptions extract_limits = BuiltInExtractLimits();
+  QueueOptions queue;
+  SubmissionOptions submissions;
+  ListenOptions listen;
+  LeaderElectionOptions leader_election;
+  log::Level log_level = log::Level::kInfo;
+  log::Format log_format = log::Format::kJson;
+};
+
+// The text is checked as a whole: InvalidArgument's message has one line for each mistake, with the
+// field, the value and the bound; unknown keys are mistakes.
+[[nodiscard]] Result<Options> ParseOptions(std::string_view yaml);
+[[nodiscard]] Result<Options> LoadOptions(const std::string& path);
+
+}  // namespace envicutor::op

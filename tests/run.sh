@@ -1,0 +1,109 @@
+#!/usr/bin/env bash
+# All tests, from a clean checkout, as root on Debian 12:   tests/run.sh [STAGE...]
+#
+# Stages, in order (all by default):
+#   packages   install what is missing (.ci/packages)
+#   lint       dependencies go one way; clang-format
+#   build      the release build, tests included
+#   unit       GoogleTest programs and the seeded simulation
+#   sandbox    the conformance suite in the cgroup-v2 test machine (tests/node)
+#   nix        environments built for real with Nix
+#   e2e        envicutor up, kubectl, every sample program, chaos, lifecycle
+#   asan       unit programs under address and undefined-behaviour sanitizers
+# Each stage's output goes to build/test-logs/STAGE.log; a failed one shows its end. The last lines
+# say what ran, what was skipped and why.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+logs=build/test-logs
+mkdir -p "$logs"
+stages=("$@")
+[ ${#stages[@]} -gt 0 ] || stages=(packages lint build unit sandbox nix e2e asan)
+jobs=${JOBS:-$(nproc)}
+export CTEST_OUTPUT_ON_FAILURE=1
+passed=0 failed=0 skipped=0
+summary=()
+
+count() {  # count LOG REGEX: how many lines match
+  grep -cE "$2" "$1" 2>/dev/null || true
+}
+
+tally() {  # tally STAGE STATUS LOG: adds the tests that the runners in LOG counted, or the stage itself
+  local stage=$1 status=$2 log=$3 ok bad skip
+  ok=$(count "$log" '^\[       OK \]|^[0-9]*:? *\[       OK \]')
+  bad=$(count "$log" '^(\[  FAILED  \]|[0-9]+: \[  FAILED  \]).*\([0-9]+ ms\)$')
+  skip=$(count "$log" '^(\[  SKIPPED \]|[0-9]+: \[  SKIPPED \]).*\([0-9]+ ms\)$')
+  # pytest: "61 passed, 1 failed, 2 skipped in 3.21s"
+  local line
+  line=$(grep -E '^(=+ )?[0-9]+ (passed|failed|skipped|error).* in [0-9.]+s' "$log" | tail -n 1)
+  for word in passed failed skipped error; do
+    local n
+    n=$(grep -oE "[0-9]+ $word" <<<"$line" | head -n 1 | cut -d' ' -f1)
+    case $word in passed) ok=$((ok + ${n:-0})) ;; skipped) skip=$((skip + ${n:-0})) ;; *) bad=$((bad + ${n:-0})) ;; esac
+  done
+  if [ $((ok + bad + skip)) -eq 0 ]; then
+    [ "$status" -eq 0 ] && ok=1 || bad=1
+  elif [ "$status" -ne 0 ] && [ "$bad" -eq 0 ]; then
+    bad=1
+  fi
+  passed=$((passed + ok)) failed=$((failed + bad)) skipped=$((skipped + skip))
+  summary+=("$(printf '%-9s %4d passed %3d failed %3d skipped' "$stage" "$ok" "$bad" "$skip")")
+}
+
+stage() {  # stage NAME COMMAND...
+  local name=$1 log started status
+  shift
+  log=$logs/$name.log
+  started=$SECONDS
+  printf '== %s\n' "$name"
+  "$@" >"$log" 2>&1 </dev/null
+  status=$?
+  if [ "$status" -ne 0 ]; then
+    printf '   failed (exit %d); the end of %s:\n' "$status" "$log"
+    grep -E '^(\[  FAILED  \]|FAILED |ERROR |E   |.*error:|.*Failure$)' "$log" | head -n 40 | sed 's/^/   | /'
+    tail -n 60 "$log" | sed 's/^/   | /'
+  fi
+  tally "$name" "$status" "$log"
+  printf '   %s, %d s\n' "${summary[-1]}" $((SECONDS - started))
+  return "$status"
+}
+
+configure() { cmake --preset "$1" && cmake --build --preset "$1" -j "$jobs"; }
+
+lint() {
+  python3 tests/rooms.py || return 1
+  git ls-files '*.h' '*.cpp' | xargs -r clang-format --dry-run -Werror
+}
+
+unit() { ctest --test-dir "build/$1" -L 'unit|sim' -V -j "$jobs"; }
+
+asan() {
+  configure asan && ASAN_OPTIONS=detect_leaks=1 unit asan
+}
+
+e2e() {
+  ENVICUTOR_BIN="$PWD/build/release/bin" /usr/bin/python3 -m pytest tests/e2e
+}
+
+finish() {
+  echo
+  echo "What ran:"
+  printf '  %s\n' "${summary[@]}"
+  [ -n "${ISOLATE:-}" ] || echo "Skipped: the isolate engine's conformance (give ISOLATE=/path/to/isolate)"
+  echo "$passed passed, $failed failed, $skipped skipped"
+  [ "$failed" -eq 0 ]
+}
+
+for name in "${stages[@]}"; do
+  case $name in
+    packages) stage packages .ci/install-packages build run test || { finish; exit 1; } ;;
+    lint) stage lint lint ;;
+    build) stage build configure release || { finish; exit 1; } ;;
+    unit) stage unit unit release ;;
+    sandbox) stage sandbox tests/conformance/run.sh build/release/bin ;;
+    nix) stage nix tests/nix/run.sh build/release/bin ;;
+    e2e) stage e2e e2e ;;
+    asan) stage asan asan ;;
+    *) echo "unknown stage $name; see the top of tests/run.sh" >&2; exit 2 ;;
+  esac
+done
+finish

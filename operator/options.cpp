@@ -1,0 +1,338 @@
+#include "operator/options.h"
+
+#include <yaml-cpp/yaml.h>
+
+#include <algorithm>
+#include <charconv>
+#include <functional>
+#include <limits>
+#include <set>
+
+#include "common/base/file.h"
+
+namespace envicutor::op {
+namespace {
+
+constexpr size_t kMaxConfigBytes = 1U << 20U;
+
+bool IsPlainMap(const YAML::Node& node) { return node.IsDefined() && node.IsMap(); }
+
+// Reads one mapping and remembers which keys it was asked for, so that the others can be refused.
+class Section {
+ public:
+  Section(YAML::Node node, std::string path, std::vector<std::string>* errors)
+      : node_(std::move(node)), path_(std::move(path)), errors_(errors) {
+    if (node_.IsDefined() && !node_.IsNull() && !node_.IsMap()) Fail("", "must be a mapping");
+  }
+  Section(const Section&) = delete;
+  Section& operator=(const Section&) = delete;
+
+  ~Section() {
+    if (!IsPlainMap(node_)) return;
+    std::set<std::string> seen;
+    for (const auto& entry : node_) {
+      const std::string key = entry.first.IsScalar() ? entry.first.Scalar() : "?";
+      if (known_.count(key) == 0) Fail(key, "is not a known field");
+      if (!seen.insert(key).second) Fail(key, "is there twice");
+    }
+  }
+
+  [[nodiscard]] YAML::Node Child(const std::string& key) {
+    known_.insert(key);
+    if (!IsPlainMap(node_)) return YAML::Node(YAML::NodeType::Undefined);
+    const YAML::Node& constant = node_;
+    return constant[key];
+  }
+  [[nodiscard]] std::string PathOf(const std::string& key) const {
+    if (key.empty()) return path_;
+    return path_.empty() ? key : path_ + "." + key;
+  }
+  [[nodiscard]] std::vector<std::string>* errors() { return errors_; }
+
+  void Fail(const std::string& key, const std::string& what) {
+    errors_->push_back(PathOf(key) + ": " + what);
+  }
+
+  // The scalar's text, or nullptr semantics through `found`.
+  bool Scalar(const std::string& key, std::string* out) {
+    const YAML::Node child = Child(key);
+    if (!child.IsDefined() || child.IsNull()) return false;
+    if (!child.IsScalar()) {
+      Fail(key, "must be a single value");
+      return false;
+    }
+    *out = child.Scalar();
+    return true;
+  }
+
+  void String(const std::string& key, std::string* out, bool required = false) {
+    std::string text;
+    if (Scalar(key, &text)) *out = text;
+    if (required && out->empty()) Fail(key, "is required");
+  }
+
+  void Bool(const std::string& key, bool* out) {
+    std::string text;
+    if (!Scalar(key, &text)) return;
+    if (text == "true" || text == "false") {
+      *out = text == "true";
+    } else {
+      Fail(key, "\"" + text + "\" is neither true nor false");
+    }
+  }
+
+  void Int(const std::string& key, int64_t low, int64_t high, int64_t* out) {
+    std::string text;
+    if (!Scalar(key, &text)) return;
+    int64_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc() || end != text.data() + text.size()) {
+      Fail(key, "\"" + text + "\" is not a whole number");
+      return;
+    }
+    Bounded(
+        key, text, value, low, high, [](int64_t v) { return std::to_string(v); }, out);
+  }
+
+  void Millis(const std::string& key, int64_t low, int64_t high, int64_t* out) {
+    std::string text;
+    if (!Scalar(key, &text)) return;
+    const Result<int64_t> value = api::ParseDurationMillis(text);
+    if (!value.ok()) {
+      Fail(key, value.status().message());
+      return;
+    }
+    Bounded(key, text, *value, low, high, api::FormatDurationMillis, out);
+  }
+
+  void Bytes(const std::string& key, int64_t low, int64_t high, int64_t* out) {
+    std::string text;
+    if (!Scalar(key, &text)) return;
+    const Result<int64_t> value = api::ParseQuantity(text);
+    if (!value.ok()) {
+      Fail(key, value.status().message());
+      return;
+    }
+    Bounded(key, text, *value, low, high, api::FormatQuantity, out);
+  }
+
+  template <typename T>
+  void Choice(const std::string& key, const std::vector<std::pair<std::string, T>>& choices,
+              T* out) {
+    std::string text;
+    if (!Scalar(key, &text)) return;
+    std::string names;
+    for (const auto& [name, value] : choices) {
+      if (name == text) {
+        *out = value;
+        return;
+      }
+      names += (names.empty() ? "" : ", ") + name;
+    }
+    Fail(key, "\"" + text + "\" is not one of: " + names);
+  }
+
+ private:
+  void Bounded(const std::string& key, const std::string& text, int64_t value, int64_t low,
+               int64_t high, const std::function<std::string(int64_t)>& format, int64_t* out) {
+    if (value < low) {
+      Fail(key, text + " is less than the minimum " + format(low));
+    } else if (value > high) {
+      Fail(key, text + " is more than the maximum " + format(high));
+    } else {
+      *out = value;
+    }
+  }
+
+  YAML::Node node_;
+  std::string path_;
+  std::vector<std::string>* errors_;
+  std::set<std::string> known_;
+};
+
+void ReadLimits(Section& parent, const std::string& key, api::Limits* limits) {
+  const YAML::Node child = parent.Child(key);
+  Json object = Json::object();
+  {
+    Section section(child, parent.PathOf(key), parent.errors());
+    for (size_t i = 0; i < api::kLimitCount; ++i) {
+      const std::string name(api::LimitName(static_cast<api::Limit>(i)));
+      std::string text;
+      if (section.Scalar(name, &text)) object[name] = text;
+    }
+  }
+  // Counts are integers in a spec; the YAML scalar has no type of its own.
+  for (size_t i = 0; i < api::kLimitCount; ++i) {
+    const auto limit = static_cast<api::Limit>(i);
+    const std::string name(api::LimitName(limit));
+    if (api::UnitOf(limit) != api::LimitUnit::kCount || !object.contains(name)) continue;
+    const std::string text = object[name].get<std::string>();
+    int64_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error == std::errc() && end == text.data() + text.size()) object[name] = value;
+  }
+  const api::Limits parsed = api::ParseLimits(object, parent.PathOf(key), parent.errors());
+  for (size_t i = 0; i < api::kLimitCount; ++i) {
+    const auto limit = static_cast<api::Limit>(i);
+    if (parsed.Get(limit).has_value()) limits->Set(limit, parsed.Get(limit));
+  }
+}
+
+void ReadStageLimits(Section& parent, const std::string& key, StageLimitOptions* limits) {
+  Section section(parent.Child(key), parent.PathOf(key), parent.errors());
+  ReadLimits(section, "default", &limits->defaults);
+  ReadLimits(section, "max", &limits->maxima);
+  for (size_t i = 0; i < api::kLimitCount; ++i) {
+    const auto limit = static_cast<api::Limit>(i);
+    const int64_t value = limits->defaults.Value(limit);
+    const int64_t maximum = limits->maxima.Value(limit);
+    if (value > maximum) {
+      section.Fail("default." + std::string(api::LimitName(limit)),
+                   api::FormatLimit(limit, value) + " is more than the maximum " +
+                       api::FormatLimit(limit, maximum));
+    }
+  }
+}
+
+void CheckAddress(Section& section, const std::string& key, const std::string& address) {
+  if (address.empty()) return;
+  const size_t colon = address.rfind(':');
+  int port = -1;
+  if (colon != std::string::npos && colon > 0) {
+    const char* first = address.data() + colon + 1;
+    const char* last = address.data() + address.size();
+    const auto [end, error] = std::from_chars(first, last, port);
+    if (error != std::errc() || end != last) port = -1;
+  }
+  if (port < 0 || port > 65535) section.Fail(key, "\"" + address + "\" is not ADDRESS:PORT");
+}
+
+void ReadExecutor(Section& root, Options* options) {
+  {
+    Section tls(root.Child("executorTls"), "executorTls", root.errors());
+    tls.String("caFile", &options->executor_tls.ca_file, true);
+    tls.String("certFile", &options->executor_tls.cert_file, true);
+    tls.String("keyFile", &options->executor_tls.key_file, true);
+    tls.String("serverName", &options->executor_tls.server_name, true);
+  }
+  Section executor(root.Child("executor"), "executor", root.errors());
+  executor.String("image", &options->executor.image, true);
+  executor.String("storeHostPath", &options->executor.store_host_path, true);
+  if (options->executor.store_host_path.rfind('/', 0) != 0) {
+    executor.Fail("storeHostPath",
+                  "\"" + options->executor.store_host_path + "\" is not an absolute path");
+  }
+  executor.Choice<std::string>("sandbox", {{"native", "native"}, {"isolate", "isolate"}},
+                               &options->executor.sandbox);
+  executor.Bool("allowDegraded", &options->executor.allow_degraded);
+}
+
+void ReadBuilder(Section& root, Options* options) {
+  Section builder(root.Child("builder"), "builder", root.errors());
+  builder.String("image", &options->builder.image, true);
+  builder.String("storeHostPath", &options->builder.store_host_path, true);
+  if (options->builder.store_host_path.rfind('/', 0) != 0) {
+    builder.Fail("storeHostPath",
+                 "\"" + options->builder.store_host_path + "\" is not an absolute path");
+  }
+  builder.String("nixpkgs", &options->builder.nixpkgs);
+  builder.Millis("timeout", 1'000, 24LL * 3'600'000, &options->builder.timeout_millis);
+  builder.Bytes("memory", 64LL << 20, 1LL << 42, &options->builder.memory_bytes);
+  builder.Int("concurrency", 1, 64, &options->builder.concurrency);
+}
+
+void ReadSubmissions(Section& root, Options* options) {
+  {
+    Section limits(root.Child("limits"), "limits", root.errors());
+    ReadStageLimits(limits, "run", &options->run_limits);
+    ReadStageLimits(limits, "compile", &options->compile_limits);
+    ReadStageLimits(limits, "extract", &options->extract_limits);
+  }
+  {
+    Section queue(root.Child("queue"), "queue", root.errors());
+    queue.Int("maxLength", 1, 10'000'000, &options->queue.max_length);
+    queue.Int("perNamespaceMax", 1, 10'000'000, &options->queue.per_namespace_max);
+  }
+  Section submissions(root.Child("submissions"), "submissions", root.errors());
+  submissions.Int("ttlSecondsAfterFinished", 0, int64_t{366} * 86'400,
+                  &options->submissions.ttl_seconds_after_finished);
+  submissions.Choice<AllowEnvironments>("allowEnvironments",
+                                        {{"all", AllowEnvironments::kAll},
+                                         {"packages", AllowEnvironments::kPackages},
+                                         {"none", AllowEnvironments::kNone}},
+                                        &options->submissions.allow_environments);
+  submissions.Int("runtimeWaitSeconds", 0, 3'600, &options->submissions.runtime_wait_seconds);
+  submissions.Int("workers", 1, 64, &options->submissions.workers);
+}
+
+void ReadProcess(Section& root, Options* options) {
+  {
+    Section listen(root.Child("listen"), "listen", root.errors());
+    listen.String("probes", &options->listen.probes);
+    listen.String("metrics", &options->listen.metrics);
+    CheckAddress(listen, "probes", options->listen.probes);
+    CheckAddress(listen, "metrics", options->listen.metrics);
+  }
+  {
+    LeaderElectionOptions& leader = options->leader_election;
+    Section section(root.Child("leaderElection"), "leaderElection", root.errors());
+    section.Bool("enabled", &leader.enabled);
+    section.Millis("leaseDuration", 1'000, 3'600'000, &leader.lease_duration_millis);
+    section.Millis("renewDeadline", 500, 3'600'000, &leader.renew_deadline_millis);
+    section.Millis("retryPeriod", 100, 3'600'000, &leader.retry_period_millis);
+    if (leader.renew_deadline_millis >= leader.lease_duration_millis) {
+      section.Fail("renewDeadline", api::FormatDurationMillis(leader.renew_deadline_millis) +
+                                        " must be less than leaseDuration " +
+                                        api::FormatDurationMillis(leader.lease_duration_millis));
+    }
+    if (leader.retry_period_millis >= leader.renew_deadline_millis) {
+      section.Fail("retryPeriod", api::FormatDurationMillis(leader.retry_period_millis) +
+                                      " must be less than renewDeadline " +
+                                      api::FormatDurationMillis(leader.renew_deadline_millis));
+    }
+  }
+  Section log(root.Child("log"), "log", root.errors());
+  log.Choice<log::Level>("level",
+                         {{"debug", log::Level::kDebug},
+                          {"info", log::Level::kInfo},
+                          {"warn", log::Level::kWarn},
+                          {"error", log::Level::kError}},
+                         &options->log_level);
+  log.Choice<log::Format>("format", {{"json", log::Format::kJson}, {"text", log::Format::kText}},
+                          &options->log_format);
+}
+
+}  // namespace
+
+Result<Options> ParseOptions(std::string_view yaml) {
+  if (yaml.size() > kMaxConfigBytes) {
+    return InvalidArgument("the configuration is larger than " + std::to_string(kMaxConfigBytes) +
+                           " bytes");
+  }
+  Options options;
+  std::vector<std::string> errors;
+  try {
+    const YAML::Node document = YAML::Load(std::string(yaml));
+    Section root(document, "", &errors);
+    root.String("kubeconfig", &options.kubeconfig);
+    root.String("operatorNamespace", &options.operator_namespace, true);
+    root.String("executorNamespace", &options.executor_namespace, true);
+    ReadExecutor(root, &options);
+    ReadBuilder(root, &options);
+    ReadSubmissions(root, &options);
+    ReadProcess(root, &options);
+  } catch (const YAML::Exception& error) {
+    return InvalidArgument(std::string("not readable as YAML: ") + error.what());
+  }
+  if (errors.empty()) return options;
+  std::string all;
+  for (const std::string& error : errors) all += (all.empty() ? "" : "\n") + error;
+  return InvalidArgument(all);
+}
+
+Result<Options> LoadOptions(const std::string& path) {
+  ENVICUTOR_ASSIGN(const std::string text, ReadFile(path, kMaxConfigBytes));
+  return ParseOptions(text);
+}
+
+}  // namespace envicutor::op

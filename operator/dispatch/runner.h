@@ -1,5 +1,5 @@
-// Runs a RunRequest on a free slot of a pool and gives its one result: the scheduler and the agents'
-// clients behind one call. Used for Submissions and for the self-tests of Runtimes.
+// Runs a RunRequest on a free slot of a pool and gives its one result: the scheduler and the
+// agents' clients behind one call. Used for Submissions and for the self-tests of Runtimes.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,8 @@ struct RunPlacement {
 };
 
 struct RunEvents {
-  // On a thread of the runner's; must not block. The stage name is "extract", "compile", "run" or "tests".
+  // On a thread of the runner's; must not block. The stage name is "extract", "compile", "run" or
+  // "tests".
   std::function<void(const RunPlacement&)> on_dispatched;
   std::function<void(const std::string& stage)> on_progress;
   // Exactly once: the result, or Unavailable (executor lost), Cancelled, DeadlineExceeded,
@@ -39,9 +40,9 @@ struct RunWait {
 class Runner {
  public:
   virtual ~Runner() = default;
-  // `fairness_key` is the namespace (fair between them); higher priority first. One attempt: when the
-  // executor is lost the caller decides about the next. A run that an agent holds already (after a
-  // restart of the operator) is adopted, not started again.
+  // `fairness_key` is the namespace (fair between them); higher priority first. One attempt: when
+  // the executor is lost the caller decides about the next. A run that an agent holds already
+  // (after a restart of the operator) is adopted, not started again.
   virtual void Submit(const std::string& pool, const std::string& fairness_key, int64_t priority,
                       api::RunRequest request, RunEvents events) = 0;
   virtual void Cancel(const std::string& uid) = 0;

@@ -57,7 +57,9 @@ class Limits {
 
 // Submission over runtime over system default; each value is then checked against the runtime's and the
 // system's maximum (the smaller counts). Appends every violation to `errors`:
-// "run.limits.wallTime: 120s is more than the maximum 60s". `chain` is from strongest to weakest.
+// "run.limits.wallTime: 120s is more than the maximum 60s". `chain` is from strongest to weakest. A value
+// that comes from the weakest of several (the system's default, which nobody asked for) is lowered to the
+// maximum instead of refused.
 [[nodiscard]] Limits ResolveLimits(const std::vector<Limits>& chain, const std::vector<Limits>& maxima,
                                    std::string_view path, std::vector<std::string>* errors);
 

@@ -1,9 +1,9 @@
 // HTTP/1.1 client behind our own interface; cpprestsdk is inside client.cpp and nowhere else.
 //
-// cpprestsdk re-sends any request, POST too, when a pooled connection closes before the status line:
-// every request that this client carries must be idempotent (deterministic names, attempts, versions).
-// No redirects are followed. Thread-safe: connections are pooled per client; keep clients, a fresh TLS
-// connection costs 31 ms.
+// cpprestsdk re-sends any request, POST too, when a pooled connection closes before the status
+// line: every request that this client carries must be idempotent (deterministic names, attempts,
+// versions). No redirects are followed. Thread-safe: connections are pooled per client; keep
+// clients, a fresh TLS connection costs 31 ms.
 #pragma once
 
 #include <chrono>
@@ -29,10 +29,11 @@ class Client {
  public:
   virtual ~Client() = default;
 
-  // Any HTTP status is a Response. Unavailable: no connection, or it broke. DeadlineExceeded: nothing
-  // moved for the client's timeout. Cancelled: `stop` was requested. ResourceExhausted: the body is
-  // larger than max_response_bytes.
-  [[nodiscard]] virtual Result<Response> Send(const Request& request, std::stop_token stop = {}) = 0;
+  // Any HTTP status is a Response. Unavailable: no connection, or it broke. DeadlineExceeded:
+  // nothing moved for the client's timeout. Cancelled: `stop` was requested. ResourceExhausted: the
+  // body is larger than max_response_bytes.
+  [[nodiscard]] virtual Result<Response> Send(const Request& request,
+                                              std::stop_token stop = {}) = 0;
 
   // For watches and logs: gives the body to `on_data` piece by piece as it arrives, on the calling
   // thread; `on_data` returns false to end the stream. The Response has status and headers, and the

@@ -1,7 +1,8 @@
 // HTTP/1.1 server on Boost.Beast with a limit on everything; TLS with client certificates optional.
 //
-//   Server server; I/O runs on one or a few threads, handlers on a bounded pool, so a handler may block.
-//   A handler answers through its ResponseWriter, at once or later from any thread (long poll, watch).
+//   Server server; I/O runs on one or a few threads, handlers on a bounded pool, so a handler may
+//   block. A handler answers through its ResponseWriter, at once or later from any thread (long
+//   poll, watch).
 #pragma once
 
 #include <chrono>
@@ -11,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "common/base/status.h"
 #include "common/http/tls.h"
@@ -26,11 +28,11 @@ struct PeerIdentity {
 
 struct ServerRequest {
   std::string method;
-  std::string path;                           // percent-decoded, never contains "..": such targets get 400
+  std::string path;  // percent-decoded, never contains "..": such targets get 400
   std::multimap<std::string, std::string> query;  // percent-decoded
   Headers headers;
   std::string body;
-  std::optional<PeerIdentity> peer;           // set when a verified client certificate was shown
+  std::optional<PeerIdentity> peer;  // set when a verified client certificate was shown
   std::string remote_address;
 
   [[nodiscard]] std::string Query(const std::string& key, std::string fallback = "") const;
@@ -41,14 +43,14 @@ class ResponseWriter {
  public:
   virtual ~ResponseWriter() = default;
   virtual void Send(Response response) = 0;
-  // Chunked streaming: Start, then Write any number of times, then Finish. Write returns false when the
-  // client is gone or reads so slowly that more than max_stream_backlog bytes wait: stop then (the
-  // connection is closed by the server).
+  // Chunked streaming: Start, then Write any number of times, then Finish. Write returns false when
+  // the client is gone or reads so slowly that more than max_stream_backlog bytes wait: stop then
+  // (the connection is closed by the server).
   virtual void StartStream(int status, Headers headers) = 0;
   virtual bool Write(std::string chunk) = 0;
   virtual void Finish() = 0;
-  // Called once, on an I/O thread, when the client goes away before the answer is complete. Must not
-  // block.
+  // Called once, on an I/O thread, when the client goes away before the answer is complete. Must
+  // not block.
   virtual void OnClose(std::function<void()> callback) = 0;
 };
 
@@ -59,7 +61,7 @@ struct ServerOptions {
   uint16_t port = 0;  // 0: any free one
   std::optional<TlsServerOptions> tls;
   int io_threads = 1;
-  int handler_threads = 4;
+  int handler_threads = 4;            // 0: handlers run on the I/O threads and must not block
   size_t max_connections = 1024;      // more: accepted and closed
   size_t max_queued_requests = 1024;  // waiting for a handler thread; more: 503 with Retry-After
   size_t max_header_bytes = 64U << 10U;
@@ -74,10 +76,12 @@ class Server {
  public:
   virtual ~Server() = default;  // stops
   [[nodiscard]] virtual uint16_t port() const = 0;
-  // Closes the listener, lets running requests finish for `grace`, closes the rest. Idempotent.
+  // Closes the listener, lets running requests finish for `grace`, closes the rest, and returns
+  // when no handler runs any more. Idempotent; never from a handler or a callback of the server.
   virtual void Stop(std::chrono::milliseconds grace) = 0;
 };
 
-[[nodiscard]] Result<std::unique_ptr<Server>> StartServer(const ServerOptions& options, Handler handler);
+[[nodiscard]] Result<std::unique_ptr<Server>> StartServer(const ServerOptions& options,
+                                                          Handler handler);
 
 }  // namespace envicutor::http

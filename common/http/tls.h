@@ -11,10 +11,11 @@
 namespace envicutor::http {
 
 struct TlsClientOptions {
-  std::string ca_pem;         // the only trusted roots (system CAs are not); empty: the system's
-  std::string cert_pem;       // client certificate, or empty
+  std::string ca_pem;    // the only trusted roots (system CAs are not); empty: the system's
+  std::string cert_pem;  // client certificate, or empty
   std::string key_pem;
-  std::string expected_name;  // DNS name or IP the server's certificate must have; empty: the URL's host
+  std::string
+      expected_name;  // DNS name or IP the server's certificate must have; empty: the URL's host
   bool insecure_skip_verify = false;  // kubeconfig's insecure-skip-tls-verify only
 };
 
@@ -31,7 +32,8 @@ struct KeyPair {
 };
 
 // ECDSA P-256. A CA that signs for `validity`.
-[[nodiscard]] Result<KeyPair> NewCa(const std::string& common_name, WallTime now, Duration validity);
+[[nodiscard]] Result<KeyPair> NewCa(const std::string& common_name, WallTime now,
+                                    Duration validity);
 struct CertRequest {
   std::string common_name;
   std::vector<std::string> organizations;  // Kubernetes groups

@@ -7,7 +7,6 @@
 #pragma once
 
 #include <cstdint>
-#include <string>
 #include <vector>
 
 #include "operator/scheduler/run_queue.h"
@@ -15,7 +14,6 @@
 namespace envicutor::op {
 
 struct ExecutorRoom {
-  std::string name;
   int64_t free_slots = 0;
   int64_t free_memory_bytes = 0;
   int64_t memory_bytes = 0;  // when empty

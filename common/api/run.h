@@ -137,7 +137,7 @@ struct AgentInfo {
 // A path inside the box: relative, no empty, "." or ".." parts, no NUL, at most 255 bytes a part and
 // 1024 in all. InvalidArgument says which rule: "path \"../x\" leaves the box".
 [[nodiscard]] Status CheckBoxPath(std::string_view path);
-// A variable's name: letters, digits and '_', no digit first.
+// A variable's name: letters, digits and '_', no digit first; not HOME, PWD or ENVICUTOR_*, which are ours.
 [[nodiscard]] Status CheckEnvName(std::string_view name);
 
 }  // namespace envicutor::api

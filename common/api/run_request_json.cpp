@@ -52,7 +52,8 @@ Json EnvToJson(const EnvVars& env) {
 }
 
 Status ReadEnv(const Json& object, EnvVars* out) {
-  return ReadArray(object, "env", kMaxEnvVars, [out](const Json& item) -> Status {
+  size_t total = 0;
+  return ReadArray(object, "env", kMaxEnvVars, [out, &total](const Json& item) -> Status {
     std::string name;
     std::string value;
     ENVICUTOR_RETURN_IF_ERROR(ReadBoundedString(item, "name", kMaxEnvNameBytes, &name));
@@ -61,6 +62,8 @@ Status ReadEnv(const Json& object, EnvVars* out) {
     if (value.find('\0') != std::string::npos) {
       return InvalidArgument("the value of variable \"" + name + "\" has a NUL byte");
     }
+    total += name.size() + value.size();
+    if (total > kMaxArgsTotalBytes) return InvalidArgument("variables have too many bytes");
     out->emplace_back(std::move(name), std::move(value));
     return OkStatus();
   });
@@ -202,6 +205,9 @@ Status CheckEnvName(std::string_view name) {
   const bool valid = !name.empty() && name.size() <= kMaxEnvNameBytes && letter(name.front()) &&
                      std::all_of(name.begin(), name.end(),
                                  [&](char c) { return letter(c) || (c >= '0' && c <= '9'); });
+  if (valid && (name == "HOME" || name == "PWD" || name.starts_with("ENVICUTOR_"))) {
+    return InvalidArgument("variable \"" + std::string(name) + "\" is set by the system");
+  }
   if (valid) return OkStatus();
   return InvalidArgument("\"" + std::string(name.substr(0, 64)) +
                          "\" is not a variable name: letters, digits and '_', no digit first");

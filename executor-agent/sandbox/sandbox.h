@@ -65,7 +65,8 @@ class Box {
   // Regular files only, links never followed, at most max_bytes kept. NotFound, InvalidArgument (not a
   // regular file).
   [[nodiscard]] virtual Result<api::OutputFile> ReadFile(const std::string& path, size_t max_bytes) = 0;
-  // All regular files, folders and links of /box, for the compile cache and for Clone; bounded.
+  // Bytes that the files of /box take now, for the compile cache's bound; -1 where the engine cannot tell.
+  [[nodiscard]] virtual int64_t BoxBytes() { return -1; }
   // A new box with a copy of this one's /box as it is now: tests run in clones, so that they cannot see
   // each other.
   [[nodiscard]] virtual Result<std::unique_ptr<Box>> Clone() = 0;

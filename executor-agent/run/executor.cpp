@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "common/api/bounds.h"
+#include "common/base/encoding.h"
 #include "executor-agent/run/compare.h"
 #include "executor-agent/run/variables.h"
 #include "executor-agent/run/verdict.h"
@@ -226,14 +227,14 @@ class Execution {
     for (size_t i = 0; i < count; ++i) result_.tests[i].name = request_.tests[i].name;
     std::unique_ptr<Box> last;
     for (size_t i = 0; i < count; ++i) {
-      if (Stopped()) return;
+      if (Stopped()) return Abandon();
       Result<std::unique_ptr<Box>> clone = CloneForRun();
       if (!clone.ok()) {
         EndWith(Verdict::kInternalError, clone.status(), "the box could not be copied for a test");
         return;
       }
       last = *std::move(clone);
-      if (!RunTest(i, *last)) return;
+      if (!RunTest(i, *last)) return Abandon();
       const bool failed = result_.tests[i].verdict != Verdict::kAccepted;
       if (failed && request_.stop_on_first_failure) break;
     }
@@ -243,6 +244,9 @@ class Execution {
     }
     if (last) CollectFiles(*last);
   }
+
+  // Stopped among the tests: a verdict of half of them is none.
+  void Abandon() { result_.verdict = Verdict::kNone; }
 
   // False when the run was stopped. The first test that is not Accepted gives verdict and message.
   bool RunTest(size_t index, Box& box) {
@@ -343,7 +347,7 @@ RunResult Executor::Execute(const RunRequest& request, const RunControl& control
   }
   // A result that was complete before the stop came is kept.
   if (result.verdict == Verdict::kNone) FinishStopped(control.reason(), result);
-  if (result.message.size() > api::kMaxMessageBytes) result.message.resize(api::kMaxMessageBytes);
+  result.message = std::string(Utf8Prefix(result.message, api::kMaxMessageBytes));
   result.finished_unix_millis = UnixMillis(clock_.WallNow());
   const auto taken =
       std::chrono::duration_cast<std::chrono::milliseconds>(clock_.Now() - begin).count();

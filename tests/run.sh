@@ -9,6 +9,7 @@
 #   sandbox    the conformance suite in the cgroup-v2 test machine (tests/node)
 #   nix        environments built for real with Nix
 #   e2e        envicutor up, kubectl, every sample program, chaos, lifecycle
+#   real       the CRDs against a real kube-apiserver (tests/tools builds it where there is Go)
 #   asan       unit programs under address and undefined-behaviour sanitizers
 # Each stage's output goes to build/test-logs/STAGE.log; a failed one shows its end. The last lines
 # say what ran, what was skipped and why.
@@ -17,7 +18,7 @@ cd "$(dirname "$0")/.."
 logs=build/test-logs
 mkdir -p "$logs"
 stages=("$@")
-[ ${#stages[@]} -gt 0 ] || stages=(packages lint build unit sandbox nix e2e asan)
+[ ${#stages[@]} -gt 0 ] || stages=(packages lint build unit sandbox nix e2e real asan)
 jobs=${JOBS:-$(nproc)}
 export CTEST_OUTPUT_ON_FAILURE=1
 passed=0 failed=0 skipped=0
@@ -84,6 +85,8 @@ e2e() {
   ENVICUTOR_BIN="$PWD/build/release/bin" /usr/bin/python3 -m pytest tests/e2e
 }
 
+real() { /usr/bin/python3 -m pytest tests/real; }
+
 finish() {
   echo
   echo "What ran:"
@@ -102,6 +105,7 @@ for name in "${stages[@]}"; do
     sandbox) stage sandbox tests/conformance/run.sh build/release/bin ;;
     nix) stage nix tests/nix/run.sh build/release/bin ;;
     e2e) stage e2e e2e ;;
+    real) stage real real ;;
     asan) stage asan asan ;;
     *) echo "unknown stage $name; see the top of tests/run.sh" >&2; exit 2 ;;
   esac

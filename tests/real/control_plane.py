@@ -1,0 +1,128 @@
+"""A real control plane on loopback: Debian's etcd and the kube-apiserver of tests/tools, in a folder
+that is removed with them. Ends only the processes it started.
+
+  tests/real/control_plane.py DIR    starts one, prints its kubeconfig's path, stops at Ctrl-C
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+TOOLS = Path(__file__).resolve().parents[1] / "tools" / "build"
+
+
+class Unavailable(Exception):
+    """Why there is no real control plane here; the tests say skipped with these words."""
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def openssl(*args, cwd):
+    subprocess.run(["openssl", *args], cwd=cwd, check=True, capture_output=True)
+
+
+class ControlPlane:
+    def __init__(self, folder=None):
+        self.own = folder is None
+        self.dir = Path(folder or tempfile.mkdtemp(prefix="envicutor-real-", dir="/var/tmp"))
+        self.dir.mkdir(parents=True, exist_ok=True)
+        self.kubeconfig = str(self.dir / "kubeconfig")
+        self.processes = []
+
+    def start(self):
+        etcd = shutil.which("etcd")
+        if not etcd:
+            raise Unavailable("no etcd (Debian's etcd-server)")
+        built = subprocess.run([TOOLS], capture_output=True, text=True)
+        if built.returncode != 0:
+            raise Unavailable(built.stderr.strip().splitlines()[-1] if built.stderr else "tests/tools failed")
+        apiserver = Path(built.stdout.strip()) / "kube-apiserver"
+        client, peer, self.port = free_port(), free_port(), free_port()
+        self._spawn("etcd", etcd, "--data-dir", self.dir / "etcd", "--unsafe-no-fsync",
+                    "--listen-client-urls", f"http://127.0.0.1:{client}",
+                    "--advertise-client-urls", f"http://127.0.0.1:{client}",
+                    "--listen-peer-urls", f"http://127.0.0.1:{peer}",
+                    "--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}",
+                    "--initial-cluster", f"default=http://127.0.0.1:{peer}")
+        openssl("genrsa", "-out", "sa.key", "2048", cwd=self.dir)
+        token = "envicutor-test-admin"
+        (self.dir / "tokens.csv").write_text(f'{token},admin,admin,"system:masters"\n')
+        self._spawn("kube-apiserver", apiserver, "--etcd-servers", f"http://127.0.0.1:{client}",
+                    "--bind-address", "127.0.0.1", "--advertise-address", "127.0.0.1",
+                    "--secure-port", self.port, "--cert-dir", self.dir / "certs",
+                    "--token-auth-file", self.dir / "tokens.csv", "--authorization-mode", "RBAC",
+                    "--service-account-key-file", self.dir / "sa.key",
+                    "--service-account-signing-key-file", self.dir / "sa.key",
+                    "--service-account-issuer", "https://envicutor.test",
+                    "--service-cluster-ip-range", "10.0.0.0/24",
+                    "--disable-admission-plugins", "ServiceAccount")
+        Path(self.kubeconfig).write_text(json.dumps({
+            "apiVersion": "v1", "kind": "Config", "current-context": "real",
+            "clusters": [{"name": "real", "cluster": {"server": f"https://127.0.0.1:{self.port}",
+                                                      "insecure-skip-tls-verify": True}}],
+            "users": [{"name": "admin", "user": {"token": token}}],
+            "contexts": [{"name": "real", "context": {"cluster": "real", "user": "admin"}}]}))
+        self._wait_ready()
+        return self
+
+    def _spawn(self, name, *command):
+        log = open(self.dir / f"{name}.log", "ab")
+        self.processes.append((name, subprocess.Popen([str(c) for c in command], stdout=log, stderr=log,
+                                                      cwd=self.dir)))
+
+    def _wait_ready(self):
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline:
+            for name, process in self.processes:
+                if process.poll() is not None:
+                    end = (self.dir / f"{name}.log").read_text(errors="replace")[-800:]
+                    raise RuntimeError(f"{name} ended with {process.returncode}: {end}")
+            try:
+                with urllib.request.urlopen(f"https://127.0.0.1:{self.port}/readyz", context=context, timeout=2):
+                    return
+            except OSError:
+                time.sleep(0.3)
+        raise RuntimeError("kube-apiserver did not become ready in 90 s: " + str(self.dir))
+
+    def stop(self):
+        for _, process in reversed(self.processes):
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if self.own:
+            shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def main():
+    plane = ControlPlane(sys.argv[1] if len(sys.argv) > 1 else None)
+    try:
+        plane.start()
+        print(plane.kubeconfig, flush=True)
+        signal.pause()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        plane.stop()
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    main()

@@ -1,0 +1,59 @@
+// What is written into a Submission's status: pure functions from what happened to JSON merge
+// patches.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "common/api/run.h"
+#include "common/base/clock.h"
+#include "common/base/json.h"
+#include "operator/dispatch/runner.h"
+
+namespace envicutor::op {
+
+enum class Phase { kPending, kRunning, kCompleted, kFailed, kCancelled };
+[[nodiscard]] std::string_view PhaseName(Phase phase);
+// Completed, Failed and Cancelled are final.
+[[nodiscard]] bool IsTerminal(const Json& submission);
+
+// One word and one sentence for a phase.
+struct Progress {
+  Phase phase = Phase::kPending;
+  std::string reason;
+  std::string message;
+  bool admitted = false;  // the condition Admitted can be set
+  std::optional<RunPlacement> placement;
+  std::optional<WallTime> start_time;
+  int64_t attempt = 1;
+};
+
+struct Outcome {
+  Phase phase = Phase::kCompleted;
+  std::string reason;   // of Failed; "" for Completed
+  std::string message;  // "" : made from the verdict
+  bool admitted = true;
+  api::Verdict verdict = api::Verdict::kNone;
+  std::optional<api::RunResult> result;
+  std::optional<api::StageResult> environment;
+  std::optional<RunPlacement> placement;
+  int64_t attempt = 1;
+  std::optional<int64_t> queue_millis;
+  std::optional<int64_t> overhead_millis;
+};
+
+// Merge patches for the status subresource: {"metadata": {"resourceVersion"}, "status": {...}}.
+// Fields of the present status that the new one has not are removed. `submission` is the object as
+// last seen.
+[[nodiscard]] Json ProgressPatch(const Json& submission, const Progress& progress, WallTime now);
+// Outputs are cut to the size budget of the object.
+[[nodiscard]] Json OutcomePatch(const Json& submission, Outcome outcome, WallTime now);
+
+// A sentence for a verdict where the agent gave none: "time limit exceeded in the run stage:
+// wallTime".
+[[nodiscard]] std::string MessageOf(const api::RunResult& result);
+// Milliseconds that the program's own stages took by the clock.
+[[nodiscard]] int64_t StageMillis(const api::RunResult& result);
+
+}  // namespace envicutor::op

@@ -1,0 +1,159 @@
+// The verbs of the API on one Store: what a kube-apiserver does between its HTTP layer and etcd. No
+// I/O of its own; time and randomness come in. Thread-safe.
+//
+// Names in messages, HTTP codes and orders of checks are kube-apiserver's.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "standalone/apiserver/core/api_error.h"
+#include "standalone/apiserver/core/ids.h"
+#include "standalone/apiserver/core/resource.h"
+#include "standalone/apiserver/core/selector.h"
+#include "standalone/apiserver/core/store.h"
+
+namespace envicutor::standalone {
+
+enum class FieldValidation { kIgnore, kWarn, kStrict };
+
+struct WriteOptions {
+  bool dry_run = false;
+  FieldValidation field_validation = FieldValidation::kWarn;
+  std::vector<std::string> duplicate_fields;  // what the body's parser saw, e.g. "spec.a"
+  std::string user;
+};
+
+struct Answer {
+  int code = 200;
+  Json object;
+  std::vector<std::string> warnings;  // for Warning headers
+};
+
+struct ListQuery {
+  std::string label_selector;
+  std::string field_selector;
+  int64_t limit = 0;  // 0: all
+  std::string continue_token;
+  std::string resource_version;
+  std::string resource_version_match;  // "", "Exact", "NotOlderThan"
+};
+
+// Objects rather than JSON: the caller prints them as a list, a table or partial metadata.
+struct ListAnswer {
+  std::vector<ObjectPtr> objects;
+  uint64_t revision = 0;
+  std::string continue_token;
+  int64_t remaining = -1;  // -1: not said
+};
+
+struct DeleteQuery {
+  int64_t grace_period_seconds = -1;  // -1: the object's default
+  std::string uid;                    // precondition, or ""
+  std::string resource_version;       // precondition, or ""
+  std::string propagation;            // "", "Background", "Foreground", "Orphan"
+  bool dry_run = false;
+};
+
+enum class PatchKind { kJson, kMerge, kStrategicMerge };
+
+class Api {
+ public:
+  // All outlive the Api.
+  Api(Store* store, const Clock* clock, IdSource* ids);
+  // Loads the store and the CRDs in it, makes the namespaces that are missing.
+  [[nodiscard]] Status Start(const std::vector<std::string>& namespaces);
+
+  [[nodiscard]] std::shared_ptr<const Registry> registry() const;
+  [[nodiscard]] Store& store() { return *store_; }
+  [[nodiscard]] const Clock& clock() const { return *clock_; }
+  // Changes with each new registry.
+  [[nodiscard]] uint64_t registry_generation() const { return registry_generation_.load(); }
+
+  [[nodiscard]] ApiResult<ObjectPtr> Get(const ResourceInfo& resource, const std::string& ns,
+                                         const std::string& name) const;
+  [[nodiscard]] ApiResult<ListAnswer> List(const ResourceInfo& resource, const std::string& ns,
+                                           const ListQuery& query) const;
+  [[nodiscard]] ApiResult<Answer> Create(const ResourceInfo& resource, const std::string& ns,
+                                         Json object, const WriteOptions& options);
+  // `subresource` "" or "status" (and "finalize" of namespaces).
+  [[nodiscard]] ApiResult<Answer> Update(const ResourceInfo& resource, const std::string& ns,
+                                         const std::string& name, const std::string& subresource,
+                                         const Json& object, const WriteOptions& options);
+  [[nodiscard]] ApiResult<Answer> Patch(const ResourceInfo& resource, const std::string& ns,
+                                        const std::string& name, const std::string& subresource,
+                                        PatchKind kind, const Json& patch,
+                                        const WriteOptions& options);
+  [[nodiscard]] ApiResult<Answer> Delete(const ResourceInfo& resource, const std::string& ns,
+                                         const std::string& name, const DeleteQuery& query);
+  // Of what the selectors match; the answer is the list of what was deleted.
+  [[nodiscard]] ApiResult<Answer> DeleteCollection(const ResourceInfo& resource,
+                                                   const std::string& ns, const ListQuery& list,
+                                                   const DeleteQuery& query);
+  // POST pods/NAME/binding and pods/NAME/eviction.
+  [[nodiscard]] ApiResult<Answer> BindPod(const std::string& ns, const std::string& name,
+                                          const Json& binding, const WriteOptions& options);
+  [[nodiscard]] ApiResult<Answer> EvictPod(const std::string& ns, const std::string& name,
+                                           const Json& eviction, const WriteOptions& options);
+  // The scale subresource: autoscaling/v1 Scale.
+  [[nodiscard]] ApiResult<Answer> GetScale(const ResourceInfo& resource, const std::string& ns,
+                                           const std::string& name) const;
+  [[nodiscard]] ApiResult<Answer> UpdateScale(const ResourceInfo& resource, const std::string& ns,
+                                              const std::string& name, const Json& scale,
+                                              const WriteOptions& options);
+  [[nodiscard]] ApiResult<Answer> PatchScale(const ResourceInfo& resource, const std::string& ns,
+                                             const std::string& name, PatchKind kind,
+                                             const Json& patch, const WriteOptions& options);
+
+  // The object as `resource`'s version shows it.
+  [[nodiscard]] static const Json& Shown(const ResourceInfo& resource, const Object& object,
+                                         Json* scratch);
+
+  // Computes the new object from the current one (null `Json` result: no change). Retried when
+  // another write came between, unless the new object names a resourceVersion.
+  using Mutation = std::function<ApiResult<Json>(const Json& current)>;
+  [[nodiscard]] ApiResult<Answer> Modify(const ResourceInfo& resource, const std::string& ns,
+                                         const std::string& name, const std::string& subresource,
+                                         const Mutation& mutation, const WriteOptions& options);
+
+ private:
+  // Decodes, checks, defaults and validates `object` for a create (old null) or update.
+  [[nodiscard]] std::optional<ApiError> Admit(const ResourceInfo& resource, const Json* old,
+                                              const std::string& subresource, Json* object,
+                                              const WriteOptions& options,
+                                              std::vector<std::string>* warnings) const;
+  [[nodiscard]] std::optional<ApiError> AdmitFields(const ResourceInfo& resource, Json* object,
+                                                    const WriteOptions& options,
+                                                    std::vector<std::string>* warnings) const;
+  // What must not change while the object is made: its namespace, the CRD of its kind.
+  [[nodiscard]] ApiResult<std::vector<StoreWrite::Guard>> CreateGuards(
+      const ResourceInfo& resource, const std::string& ns, const std::string& name) const;
+  [[nodiscard]] ApiResult<Answer> Commit(const ResourceInfo& resource, StoreWrite write,
+                                         const WriteOptions& options, Answer answer);
+  [[nodiscard]] ApiResult<Answer> CreateOnce(const ResourceInfo& resource, const std::string& ns,
+                                             Json object, const WriteOptions& options);
+  [[nodiscard]] ApiResult<Answer> DeleteOnce(const ResourceInfo& resource, const std::string& ns,
+                                             const std::string& name, const DeleteQuery& query,
+                                             bool* raced);
+  [[nodiscard]] std::string CrdNamesTaken(const Json& crd) const;
+  void OnPublished(const std::vector<std::pair<std::string, Change>>& changes);
+  void CompileCrdObject(const Json& crd);
+
+  Store* store_;
+  const Clock* clock_;
+  IdSource* ids_;
+  mutable std::mutex registry_mutex_;
+  std::map<std::string, std::shared_ptr<const schema::CompiledCrd>> crds_;
+  std::shared_ptr<const Registry> registry_;
+  std::atomic<uint64_t> registry_generation_{1};
+};
+
+// Whether nothing but the deletion itself holds a terminating object back.
+[[nodiscard]] bool ReadyToRemove(const ResourceInfo& resource, const Json& object);
+
+}  // namespace envicutor::standalone

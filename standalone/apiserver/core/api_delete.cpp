@@ -1,0 +1,159 @@
+// delete and deletecollection: preconditions, grace, finalizers, propagation.
+#include <algorithm>
+
+#include "standalone/apiserver/core/api.h"
+#include "standalone/apiserver/core/object.h"
+
+namespace envicutor::standalone {
+namespace {
+
+constexpr int kMaxTries = 100;
+constexpr const char* kOrphan = "orphan";
+constexpr const char* kForeground = "foregroundDeletion";
+
+// Kinds whose delete answers the object instead of a Status.
+bool ReturnsDeleted(const ResourceInfo& resource) {
+  const std::string name = resource.StorageName();
+  return name == kPods || name == "/serviceaccounts";
+}
+
+Json SuccessStatus(const ResourceInfo& resource, const Json& object) {
+  Json details = {{"name", NameOf(object)}, {"kind", resource.plural}};
+  if (!resource.group.empty()) details["group"] = resource.group;
+  details["uid"] = MetaString(object, "uid");
+  return {{"kind", "Status"},
+          {"apiVersion", "v1"},
+          {"metadata", Json::object()},
+          {"status", "Success"},
+          {"details", std::move(details)}};
+}
+
+std::optional<ApiError> CheckPreconditions(const ResourceInfo& resource, const Json& object,
+                                           const DeleteQuery& query) {
+  const std::string uid = MetaString(object, "uid");
+  if (!query.uid.empty() && query.uid != uid) {
+    return ConflictError(
+        resource.Target(NameOf(object)),
+        "Precondition failed: UID in precondition: " + query.uid + ", UID in object meta: " + uid);
+  }
+  const std::string version = MetaString(object, "resourceVersion");
+  if (!query.resource_version.empty() && query.resource_version != version) {
+    return ConflictError(
+        resource.Target(NameOf(object)),
+        "Precondition failed: ResourceVersion in precondition: " + query.resource_version +
+            ", ResourceVersion in object meta: " + version);
+  }
+  return std::nullopt;
+}
+
+// How long the object lives on, in seconds: only pods that run somewhere have a grace.
+int64_t GraceOf(const ResourceInfo& resource, const Json& object, const DeleteQuery& query) {
+  if (resource.StorageName() != kPods) return 0;
+  const std::string phase = GetString(At(object, {"status"}), "phase");
+  if (GetString(At(object, {"spec"}), "nodeName").empty() || phase == "Succeeded" ||
+      phase == "Failed") {
+    return 0;
+  }
+  int64_t grace = query.grace_period_seconds;
+  if (grace < 0) grace = GetInt(At(object, {"spec"}), "terminationGracePeriodSeconds", 30);
+  if (IsTerminating(object)) {  // a later delete can only shorten it
+    grace = std::min(grace, GetInt(At(object, {"metadata"}), "deletionGracePeriodSeconds"));
+  }
+  return grace;
+}
+
+void MarkTerminating(const ResourceInfo& resource, Json* object, int64_t grace, WallTime now) {
+  Json& metadata = (*object)["metadata"];
+  metadata["deletionTimestamp"] = FormatRfc3339(now + std::chrono::seconds(grace));
+  metadata["deletionGracePeriodSeconds"] = grace;
+  if (metadata.contains("generation")) {
+    metadata["generation"] = GetInt(metadata, "generation") + 1;
+  }
+  if (resource.StorageName() == kNamespaces) {
+    (*object)["status"]["phase"] = "Terminating";
+  }
+}
+
+}  // namespace
+
+ApiResult<Answer> Api::Delete(const ResourceInfo& resource, const std::string& ns,
+                              const std::string& name, const DeleteQuery& query) {
+  for (int tries = 0; tries < kMaxTries; ++tries) {
+    bool raced = false;
+    ApiResult<Answer> answer = DeleteOnce(resource, ns, name, query, &raced);
+    if (!raced) return answer;
+  }
+  return ModifiedError(resource.Target(name));
+}
+
+ApiResult<Answer> Api::DeleteOnce(const ResourceInfo& resource, const std::string& ns,
+                                  const std::string& name, const DeleteQuery& query, bool* raced) {
+  const ObjectPtr stored = store_->GetHead(resource.StorageName(), KeyOf(ns, name));
+  if (stored == nullptr) return NotFoundError(resource.Target(name));
+  if (auto error = CheckPreconditions(resource, stored->json, query)) return *error;
+  const std::string storage = resource.StorageName();
+  if (storage == kNamespaces &&
+      (name == "default" || name == "kube-system" || name == "kube-public")) {
+    return ForbiddenError(resource.Target(name), "this namespace may not be deleted");
+  }
+  Json object = stored->json;
+  if (!IsTerminating(object)) {
+    if (query.propagation == "Orphan") AddFinalizer(&object, kOrphan);
+    if (query.propagation == "Foreground") AddFinalizer(&object, kForeground);
+    if (storage == kCrds) {
+      AddFinalizer(&object, "customresourcecleanup.apiextensions.k8s.io");
+    }
+  }
+  const int64_t grace = GraceOf(resource, object, query);
+  const bool held = HasFinalizers(object) || storage == kNamespaces || grace > 0;
+  Answer answer;
+  WriteOptions options;
+  options.dry_run = query.dry_run;
+  StoreWrite write;
+  write.resource = storage;
+  write.key = KeyOf(ns, name);
+  write.expected = stored;
+  if (held) {
+    const int64_t before = GetInt(object["metadata"], "deletionGracePeriodSeconds");
+    if (!IsTerminating(object) || grace < before) {
+      MarkTerminating(resource, &object, grace, clock_->WallNow());
+    }
+    if (object == stored->json) {  // already on its way
+      answer.object = std::move(object);
+      return answer;
+    }
+    write.object = std::move(object);
+  }
+  API_ASSIGN(answer, Commit(resource, std::move(write), options, std::move(answer)));
+  if (answer.code == 0) {
+    *raced = true;
+    return answer;
+  }
+  if (!held && !ReturnsDeleted(resource)) answer.object = SuccessStatus(resource, stored->json);
+  return answer;
+}
+
+ApiResult<Answer> Api::DeleteCollection(const ResourceInfo& resource, const std::string& ns,
+                                        const ListQuery& list, const DeleteQuery& query) {
+  API_ASSIGN(const ListAnswer listed, List(resource, ns, list));
+  Answer answer;
+  Json items = Json::array();
+  for (const ObjectPtr& object : listed.objects) {
+    DeleteQuery one = query;
+    one.uid = MetaString(object->json, "uid");
+    const ApiResult<Answer> deleted =
+        Delete(resource, NamespaceOf(object->json), NameOf(object->json), one);
+    // Gone already, or another object of that name by now: not ours to delete.
+    if (!deleted.ok() && deleted.error().code != 404 && deleted.error().code != 409) {
+      return deleted;
+    }
+    items.push_back(object->json);
+  }
+  answer.object = {{"kind", resource.list_kind},
+                   {"apiVersion", resource.ApiVersion()},
+                   {"metadata", {{"resourceVersion", std::to_string(listed.revision)}}},
+                   {"items", std::move(items)}};
+  return answer;
+}
+
+}  // namespace envicutor::standalone

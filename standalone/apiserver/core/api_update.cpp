@@ -1,0 +1,203 @@
+// update, patch: one path for both, main resource and subresources.
+#include "standalone/apiserver/core/api.h"
+#include "standalone/apiserver/core/builtin.h"
+#include "standalone/apiserver/core/metadata.h"
+#include "standalone/apiserver/core/object.h"
+#include "standalone/apiserver/core/patch.h"
+
+namespace envicutor::standalone {
+namespace {
+
+constexpr int kMaxTries = 100;
+
+// name, namespace, uid and resourceVersion of the new object against the current one.
+std::optional<ApiError> CheckIdentity(const ResourceInfo& resource, const Json& current,
+                                      Json* object) {
+  if (!object->is_object()) return BadRequestError("the object provided is not a JSON object");
+  const std::string api_version = GetString(*object, "apiVersion", resource.ApiVersion());
+  if (api_version != resource.ApiVersion()) {
+    return BadRequestError("the API version in the data (" + api_version +
+                           ") does not match the expected API version (" + resource.ApiVersion() +
+                           ")");
+  }
+  const std::string kind = GetString(*object, "kind", resource.kind);
+  if (kind != resource.kind) {
+    return BadRequestError("the kind in the data (" + kind +
+                           ") does not match the expected kind (" + resource.kind + ")");
+  }
+  if (auto error = CheckMetadataTypes(object, resource)) return error;
+  const Json& metadata = (*object)["metadata"];
+  const std::string name = NameOf(current);
+  if (const std::string own = GetString(metadata, "name", name); own != name) {
+    return BadRequestError("the name of the object (" + own +
+                           ") does not match the name on the URL (" + name + ")");
+  }
+  if (const std::string own = GetString(metadata, "namespace");
+      resource.namespaced && !own.empty() && own != NamespaceOf(current)) {
+    return BadRequestError("the namespace of the object (" + own +
+                           ") does not match the namespace on the URL (" + NamespaceOf(current) +
+                           ")");
+  }
+  const std::string uid = GetString(metadata, "uid");
+  if (!uid.empty() && uid != MetaString(current, "uid")) {
+    return ConflictError(resource.Target(name),
+                         "Precondition failed: UID in precondition: " + uid +
+                             ", UID in object meta: " + MetaString(current, "uid"));
+  }
+  const std::string version = GetString(metadata, "resourceVersion");
+  if (!version.empty() && version != "0" && version != MetaString(current, "resourceVersion")) {
+    return ModifiedError(resource.Target(name));
+  }
+  return std::nullopt;
+}
+
+// What clients do not change: identity and deletion.
+void KeepSystemMetadata(const ResourceInfo& resource, const Json& current, Json* object) {
+  (*object)["apiVersion"] = resource.ApiVersion();
+  (*object)["kind"] = resource.kind;
+  Json& metadata = (*object)["metadata"];
+  const Json& old = At(current, {"metadata"});
+  for (const char* member :
+       {"name", "namespace", "generateName", "uid", "creationTimestamp", "generation",
+        "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"}) {
+    if (old.contains(member)) {
+      metadata[member] = old[member];
+    } else {
+      metadata.erase(member);
+    }
+  }
+  metadata.erase("selfLink");
+  metadata.erase("managedFields");
+}
+
+// Lets the parts through that the subresource may write; the others stay.
+void Isolate(const ResourceInfo& resource, const std::string& subresource, const Json& current,
+             Json* object) {
+  const auto keep = [&](const char* member) {
+    if (current.contains(member)) {
+      (*object)[member] = current[member];
+    } else {
+      object->erase(member);
+    }
+  };
+  if (subresource.empty()) {
+    if (resource.has_status) keep("status");
+    return;
+  }
+  Json kept = current;
+  const char* member = subresource == "finalize" ? "spec" : "status";
+  if (object->contains(member)) {
+    kept[member] = (*object)[member];
+  } else {
+    kept.erase(member);
+  }
+  *object = std::move(kept);
+}
+
+// The desired state: everything but metadata and, where it has its own subresource, status.
+Json DesiredState(const ResourceInfo& resource, const Json& object) {
+  Json desired = object;
+  desired.erase("metadata");
+  if (resource.has_status) desired.erase("status");
+  return desired;
+}
+
+}  // namespace
+
+bool ReadyToRemove(const ResourceInfo& resource, const Json& object) {
+  if (!IsTerminating(object) || HasFinalizers(object)) return false;
+  if (resource.StorageName() == kNamespaces) return At(object, {"spec", "finalizers"}).empty();
+  return GetInt(At(object, {"metadata"}), "deletionGracePeriodSeconds") == 0;
+}
+
+ApiResult<Answer> Api::Modify(const ResourceInfo& resource, const std::string& ns,
+                              const std::string& name, const std::string& subresource,
+                              const Mutation& mutation, const WriteOptions& options) {
+  const std::string key = KeyOf(ns, name);
+  for (int tries = 0; tries < kMaxTries; ++tries) {
+    const ObjectPtr stored = store_->GetHead(resource.StorageName(), key);
+    if (stored == nullptr) return NotFoundError(resource.Target(name));
+    Json scratch;
+    const Json& current = Shown(resource, *stored, &scratch);
+    API_ASSIGN(Json object, mutation(current));
+    if (auto error = CheckIdentity(resource, current, &object)) return *error;
+    KeepSystemMetadata(resource, current, &object);
+    Answer answer;
+    // Fields first: what is dropped by isolation is still reported.
+    if (auto error = AdmitFields(resource, &object, options, &answer.warnings)) return *error;
+    WriteOptions quiet = options;
+    quiet.field_validation = FieldValidation::kIgnore;
+    Isolate(resource, subresource, current, &object);
+    if (auto error = Admit(resource, &current, subresource, &object, quiet, &answer.warnings)) {
+      return *error;
+    }
+    if (At(object, {"metadata", "generation"}).is_number() &&
+        DesiredState(resource, object) != DesiredState(resource, current)) {
+      object["metadata"]["generation"] = GetInt(object["metadata"], "generation") + 1;
+    }
+    if (object == current) {  // nothing changes: no write
+      answer.object = std::move(object);
+      return answer;
+    }
+    StoreWrite write;
+    write.resource = resource.StorageName();
+    write.key = key;
+    write.expected = stored;
+    if (ReadyToRemove(resource, object)) {
+      // The last finalizer is gone: the deletion that waited for it happens now. The final state
+      // that watchers see is the one before.
+      write.object.reset();
+    } else {
+      write.object = std::move(object);
+    }
+    API_ASSIGN(answer, Commit(resource, std::move(write), options, std::move(answer)));
+    if (answer.code != 0) return answer;
+  }
+  return ModifiedError(resource.Target(name));
+}
+
+ApiResult<Answer> Api::Update(const ResourceInfo& resource, const std::string& ns,
+                              const std::string& name, const std::string& subresource,
+                              const Json& object, const WriteOptions& options) {
+  if (resource.crd != nullptr && MetaString(object, "resourceVersion").empty()) {
+    // As kube-apiserver: custom resources have no unconditional update.
+    if (store_->GetHead(resource.StorageName(), KeyOf(ns, name)) == nullptr) {
+      return NotFoundError(resource.Target(name));
+    }
+    return InvalidError(resource.Target(name),
+                        {schema::InvalidError("metadata.resourceVersion", "0x0",
+                                              "must be specified for an update")});
+  }
+  return Modify(
+      resource, ns, name, subresource, [&object](const Json&) -> ApiResult<Json> { return object; },
+      options);
+}
+
+ApiResult<Answer> Api::Patch(const ResourceInfo& resource, const std::string& ns,
+                             const std::string& name, const std::string& subresource,
+                             PatchKind kind, const Json& patch, const WriteOptions& options) {
+  if (kind == PatchKind::kStrategicMerge && resource.crd != nullptr) {
+    return UnsupportedMediaTypeError(
+        "the body of the request was in an unknown format - accepted media types include: "
+        "application/json-patch+json, application/merge-patch+json");
+  }
+  return Modify(
+      resource, ns, name, subresource,
+      [&](const Json& current) -> ApiResult<Json> {
+        switch (kind) {
+          case PatchKind::kJson:
+            return ApplyJsonPatch(current, patch);
+          case PatchKind::kStrategicMerge:
+            return ApplyStrategicMergePatch(current, patch);
+          case PatchKind::kMerge:
+            break;
+        }
+        if (!patch.is_object()) return BadRequestError("a merge patch must be an object");
+        Json result = current;
+        ApplyMergePatch(&result, patch);
+        return result;
+      },
+      options);
+}
+
+}  // namespace envicutor::standalone

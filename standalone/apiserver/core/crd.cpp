@@ -1,0 +1,43 @@
+// CustomResourceDefinitions: defaults and status, done at once instead of by a controller.
+#include <algorithm>
+
+#include "standalone/apiserver/core/builtin.h"
+
+namespace envicutor::standalone {
+
+void PrepareCrd(const Json* old, Json* crd, const std::string& taken, WallTime now) {
+  Json& spec = (*crd)["spec"];
+  Json& names = spec["names"];
+  const std::string kind = GetString(names, "kind");
+  if (GetString(names, "singular").empty()) {
+    std::string singular = kind;
+    std::transform(singular.begin(), singular.end(), singular.begin(),
+                   [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    names["singular"] = singular;
+  }
+  if (GetString(names, "listKind").empty()) names["listKind"] = kind + "List";
+  if (At(spec, {"conversion"}).is_null()) spec["conversion"] = {{"strategy", "None"}};
+
+  Json status = old == nullptr ? Json::object() : At(*old, {"status"});
+  if (!status.is_object()) status = Json::object();
+  status["acceptedNames"] = taken.empty() ? names : Json{{"plural", ""}, {"kind", ""}};
+  Json stored = At(status, {"storedVersions"});
+  if (!stored.is_array()) stored = Json::array();
+  for (const Json& version : At(spec, {"versions"})) {
+    if (!GetBool(version, "storage")) continue;
+    const Json name = GetString(version, "name");
+    if (std::find(stored.begin(), stored.end(), name) == stored.end()) stored.push_back(name);
+  }
+  status["storedVersions"] = std::move(stored);
+  Json& conditions = status["conditions"];
+  SetCondition(&conditions, "NamesAccepted", taken.empty(),
+               taken.empty() ? "NoConflicts" : "NameConflict",
+               taken.empty() ? "no conflicts found" : taken, now);
+  SetCondition(
+      &conditions, "Established", taken.empty(),
+      taken.empty() ? "InitialNamesAccepted" : "NotAccepted",
+      taken.empty() ? "the initial names have been accepted" : "not all names are accepted", now);
+  (*crd)["status"] = std::move(status);
+}
+
+}  // namespace envicutor::standalone

@@ -1,0 +1,74 @@
+// The controllers that empty what is going away: namespaces and CRDs; and the default
+// ServiceAccount.
+#include "standalone/apiserver/core/controllers.h"
+#include "standalone/apiserver/core/object.h"
+
+namespace envicutor::standalone {
+namespace {
+
+constexpr const char* kCrdCleanup = "customresourcecleanup.apiextensions.k8s.io";
+
+// Asks for the deletion of every object of `resource` below `ns` that is not on its way yet.
+bool DeleteAll(Api* api, const ResourceInfo& resource, const std::string& ns) {
+  bool wrote = false;
+  const std::string prefix = ns.empty() ? "" : ns + "/";
+  for (const ObjectPtr& object : api->store().List(resource.StorageName(), prefix).objects) {
+    if (IsTerminating(object->json)) continue;
+    DeleteQuery query;
+    query.uid = MetaString(object->json, "uid");
+    wrote =
+        api->Delete(resource, NamespaceOf(object->json), NameOf(object->json), query).ok() || wrote;
+  }
+  return wrote;
+}
+
+}  // namespace
+
+bool Controllers::EmptyNamespace(const std::string& name) {
+  const ObjectPtr object = api_->store().GetHead(std::string(kNamespaces), name);
+  if (object == nullptr || !IsTerminating(object->json)) {
+    namespaces_.erase(name);
+    return false;
+  }
+  bool wrote = false;
+  bool empty = true;
+  for (const auto& [storage, resource] : resources_) {
+    if (!resource->namespaced) continue;
+    wrote = DeleteAll(api_, *resource, name) || wrote;
+    empty = empty && !api_->store().AnyHead(storage, name + "/");
+  }
+  // Nothing can be created in it any more, so empty is for good.
+  if (!empty || At(object->json, {"spec", "finalizers"}).empty()) return wrote;
+  const ResourcePtr resource = ResourceOf(std::string(kNamespaces));
+  const auto finalize = [](const Json& current) -> ApiResult<Json> {
+    Json changed = current;
+    changed["spec"]["finalizers"] = Json::array();
+    return changed;
+  };
+  return api_->Modify(*resource, "", name, "finalize", finalize, {}).ok() || wrote;
+}
+
+bool Controllers::EmptyCrd(const std::string& name) {
+  const ObjectPtr object = api_->store().GetHead(std::string(kCrds), name);
+  if (object == nullptr || !IsTerminating(object->json) ||
+      !HasFinalizer(object->json, kCrdCleanup)) {
+    crds_.erase(name);
+    return false;
+  }
+  const Json& spec = At(object->json, {"spec"});
+  const std::string storage =
+      GetString(spec, "group") + "/" + GetString(At(spec, {"names"}), "plural");
+  const ResourcePtr resource = ResourceOf(storage);
+  bool wrote = false;
+  if (resource != nullptr && resource->crd != nullptr) wrote = DeleteAll(api_, *resource, "");
+  if (api_->store().AnyHead(storage, "")) return wrote;
+  return DropFinalizer({std::string(kCrds), name}, kCrdCleanup) || wrote;
+}
+
+bool Controllers::EnsureServiceAccount(const std::string& ns) {
+  if (api_->store().GetHead("/serviceaccounts", KeyOf(ns, "default")) != nullptr) return false;
+  const ResourcePtr resource = ResourceOf("/serviceaccounts");
+  return api_->Create(*resource, ns, {{"metadata", {{"name", "default"}}}}, {}).ok();
+}
+
+}  // namespace envicutor::standalone

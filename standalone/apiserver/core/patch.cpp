@@ -1,0 +1,69 @@
+#include "standalone/apiserver/core/patch.h"
+
+namespace envicutor::standalone {
+namespace {
+
+constexpr size_t kMaxOperations = 10'000;
+// A patch of copies of copies doubles with each operation: bounded by what a result may weigh.
+constexpr size_t kMaxCopiedBytes = 3U << 20U;
+
+ApiError PatchFailed(std::string message) {
+  ApiError error;
+  error.code = 422;
+  error.reason = "Invalid";
+  error.message =
+      "the server rejected our request due to an error in our request: " + std::move(message);
+  return error;
+}
+
+}  // namespace
+
+ApiResult<Json> ApplyJsonPatch(const Json& target, const Json& operations) {
+  if (!operations.is_array()) return BadRequestError("a JSON patch must be an array of operations");
+  if (operations.size() > kMaxOperations) {
+    return TooLargeError("The allowed maximum operations in a JSON patch is 10000, got " +
+                         std::to_string(operations.size()));
+  }
+  Json result = target;
+  size_t copied = 0;
+  for (const Json& operation : operations) {
+    if (!operation.is_object() || !At(operation, {"op"}).is_string() ||
+        !At(operation, {"path"}).is_string()) {
+      return BadRequestError("a JSON patch operation needs op and path");
+    }
+    const std::string op = GetString(operation, "op");
+    // Kubernetes' library takes the removal of what is not there as an error too; nlohmann throws.
+    try {
+      if (op == "copy") {
+        copied += DumpJson(result.at(Json::json_pointer(GetString(operation, "from")))).size();
+        if (copied > kMaxCopiedBytes) return TooLargeError("a JSON patch copies too much");
+      }
+      result = result.patch(Json::array({operation}));
+    } catch (const Json::exception& error) {
+      if (op == "test") {
+        return PatchFailed("testing value " + GetString(operation, "path") +
+                           " failed: test failed");
+      }
+      return PatchFailed(op + " operation does not apply: " + GetString(operation, "path") + ": " +
+                         error.what());
+    }
+  }
+  return result;
+}
+
+void ApplyMergePatch(Json* target, const Json& patch) {
+  if (!patch.is_object()) {
+    *target = patch;
+    return;
+  }
+  if (!target->is_object()) *target = Json::object();
+  for (const auto& [key, value] : patch.items()) {
+    if (value.is_null()) {
+      target->erase(key);
+    } else {
+      ApplyMergePatch(&(*target)[key], value);
+    }
+  }
+}
+
+}  // namespace envicutor::standalone

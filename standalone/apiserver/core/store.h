@@ -1,0 +1,140 @@
+// All objects with one global revision, optimistic writes, and a bounded history of changes that
+// watches and consistent list pages are read from.
+//
+// A write is checked against the newest state (`head`: with the writes that wait for the disk), but
+// reads and watches see it only when it is durable (`published`): nobody can act on a write that a
+// crash would take back. Thread-safe.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "common/base/status.h"
+#include "standalone/apiserver/core/object.h"
+#include "standalone/apiserver/core/storage.h"
+
+namespace envicutor::standalone {
+
+enum class ChangeType { kAdded, kModified, kDeleted };
+
+struct Change {
+  uint64_t revision = 0;
+  ChangeType type = ChangeType::kAdded;
+  std::string key;
+  ObjectPtr object;    // for kDeleted: the last state, with the deletion's revision
+  ObjectPtr previous;  // null for kAdded
+};
+
+struct StoreWrite {
+  std::string resource;  // "group/plural"
+  std::string key;
+  ObjectPtr expected;  // the head object that the write was computed from; null: none exists
+  std::optional<Json> object;  // absent: delete
+  // Objects that must be unchanged: the namespace of a create, the CRD of its kind.
+  struct Guard {
+    std::string resource;
+    std::string key;
+    ObjectPtr expected;
+  };
+  std::vector<Guard> guards;
+};
+
+struct WriteOutcome {
+  enum class Kind { kDone, kConflict, kFailed };
+  Kind kind = Kind::kDone;
+  ObjectPtr object;  // of kDone; for a delete the last state with the new revision
+  Status status;     // of kFailed: the storage's error
+};
+
+struct ListSnapshot {
+  uint64_t revision = 0;
+  std::vector<ObjectPtr> objects;  // in order of key
+};
+
+struct ChangeBatch {
+  bool expired = false;  // the history does not reach back to the cursor: 410
+  uint64_t up_to = 0;    // the cursor's next value
+  uint64_t oldest = 0;   // the oldest revision that can be watched from
+  std::vector<Change> changes;
+};
+
+class Store final : public StorageListener {
+ public:
+  Store(Storage* storage, size_t history_events);
+  // Reads everything from the storage; once, before use.
+  [[nodiscard]] Status Load();
+
+  [[nodiscard]] uint64_t PublishedRevision() const;
+  // What readers see. Null: none.
+  [[nodiscard]] ObjectPtr Get(const std::string& resource, const std::string& key) const;
+  // What a write must be computed from.
+  [[nodiscard]] ObjectPtr GetHead(const std::string& resource, const std::string& key) const;
+  // All objects whose key starts with `prefix` ("" all, "ns/" one namespace).
+  [[nodiscard]] ListSnapshot List(const std::string& resource, const std::string& prefix) const;
+  // The same as it was at `revision`; nothing when the history does not reach back to it.
+  [[nodiscard]] std::optional<ListSnapshot> ListAt(const std::string& resource,
+                                                   const std::string& prefix,
+                                                   uint64_t revision) const;
+  // Head state included: whether any object of `resource` with that prefix exists.
+  [[nodiscard]] bool AnyHead(const std::string& resource, const std::string& prefix) const;
+
+  // Waits until the write is durable and published.
+  [[nodiscard]] WriteOutcome Write(StoreWrite write);
+
+  // Published changes of `resource` after `revision`, at most `max`.
+  [[nodiscard]] ChangeBatch ChangesSince(const std::string& resource, uint64_t revision,
+                                         size_t max) const;
+
+  // Called after each publication, in order, with its changes, on the thread that made it durable
+  // and with no lock held. Set before use.
+  using PublishListener =
+      std::function<void(const std::vector<std::pair<std::string, Change>>& changes)>;
+  void SetPublishListener(PublishListener listener) { publish_listener_ = std::move(listener); }
+
+  void OnDurable(uint64_t revision) override;
+  void OnFailed(const Status& status) override;
+
+ private:
+  struct ResourceData {
+    std::map<std::string, ObjectPtr> objects;  // published
+    std::unordered_map<std::string, std::pair<ObjectPtr, uint64_t>>
+        overlay;  // head, not yet durable
+    std::deque<Change> history;
+    uint64_t oldest = 0;  // every published change after this revision is in `history`
+  };
+  struct Waiter {
+    bool done = false;
+    Status status;
+  };
+  struct Pending {
+    std::string resource;
+    Change change;
+    std::shared_ptr<Waiter> waiter;
+  };
+
+  ObjectPtr HeadLocked(const std::string& resource, const std::string& key) const;
+  void ApplyLocked(ResourceData& data, const Change& change);
+
+  Storage* storage_;
+  size_t history_events_;
+  PublishListener publish_listener_;
+  mutable std::mutex mutex_;
+  std::condition_variable done_;
+  std::mutex publish_mutex_;  // keeps listener calls in order
+  std::map<std::string, ResourceData> resources_;
+  std::deque<Pending> pending_;
+  uint64_t head_ = 0;
+  uint64_t published_ = 0;
+};
+
+}  // namespace envicutor::standalone

@@ -1,0 +1,228 @@
+#include "standalone/apiserver/storage/sqlite_storage.h"
+
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <sys/file.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <map>
+
+#include "common/base/file.h"
+
+namespace envicutor::standalone {
+namespace {
+
+constexpr int64_t kSchemaVersion = 1;
+// Bounds how much one transaction holds, and so how long its first writer waits.
+constexpr size_t kMaxBatch = 512;
+
+constexpr const char* kSchema =
+    "CREATE TABLE IF NOT EXISTS objects (resource TEXT NOT NULL, key TEXT NOT NULL,"
+    " revision INTEGER NOT NULL, text BLOB NOT NULL, PRIMARY KEY (resource, key));"
+    "CREATE TABLE IF NOT EXISTS resources (resource TEXT PRIMARY KEY, revision INTEGER NOT NULL);";
+
+// A prepared statement; finalized with its owner.
+class Statement {
+ public:
+  Statement(sqlite3* database, const char* sql) {
+    sqlite3_prepare_v2(database, sql, -1, &statement_, nullptr);
+  }
+  ~Statement() { sqlite3_finalize(statement_); }
+  Statement(const Statement&) = delete;
+  Statement& operator=(const Statement&) = delete;
+
+  [[nodiscard]] bool valid() const { return statement_ != nullptr; }
+  void Bind(int index, std::string_view text) {
+    sqlite3_bind_text64(statement_, index, text.data(), text.size(), SQLITE_STATIC, SQLITE_UTF8);
+  }
+  void Bind(int index, uint64_t number) {
+    sqlite3_bind_int64(statement_, index, static_cast<sqlite3_int64>(number));
+  }
+  // SQLITE_ROW or SQLITE_DONE, else an error.
+  [[nodiscard]] int Step() { return sqlite3_step(statement_); }
+  void Reset() { sqlite3_reset(statement_); }
+  [[nodiscard]] std::string Text(int column) {
+    const auto* bytes = static_cast<const char*>(sqlite3_column_blob(statement_, column));
+    const int size = sqlite3_column_bytes(statement_, column);
+    return bytes == nullptr ? "" : std::string(bytes, static_cast<size_t>(size));
+  }
+  [[nodiscard]] uint64_t Number(int column) {
+    return static_cast<uint64_t>(sqlite3_column_int64(statement_, column));
+  }
+
+ private:
+  sqlite3_stmt* statement_ = nullptr;
+};
+
+}  // namespace
+
+SqliteStorage::SqliteStorage(std::string data_dir) : data_dir_(std::move(data_dir)) {}
+
+SqliteStorage::~SqliteStorage() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_all();
+  if (writer_.joinable()) writer_.join();
+  sqlite3_close(database_);
+}
+
+Status SqliteStorage::LastError(std::string_view what) const {
+  const std::string message = std::string(what) + ": " +
+                              (database_ == nullptr ? "out of memory" : sqlite3_errmsg(database_));
+  const int code = database_ == nullptr ? SQLITE_NOMEM : sqlite3_errcode(database_);
+  return {code == SQLITE_FULL ? Code::kResourceExhausted : Code::kInternal, message};
+}
+
+Status SqliteStorage::Execute(const char* sql) {
+  if (sqlite3_exec(database_, sql, nullptr, nullptr, nullptr) != SQLITE_OK) return LastError(sql);
+  return OkStatus();
+}
+
+Status SqliteStorage::Lock() {
+  const std::string path = data_dir_ + "/lock";
+  lock_ = UniqueFd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!lock_.valid()) return ErrnoStatus(errno, path);
+  if (::flock(lock_.get(), LOCK_EX | LOCK_NB) != 0) {
+    return FailedPrecondition("another API server uses the data folder " + data_dir_);
+  }
+  return OkStatus();
+}
+
+Status SqliteStorage::OpenDatabase() {
+  const std::string path = data_dir_ + "/apiserver.db";
+  // Made by us first, so that SQLite's files (it copies the mode) are not readable by others.
+  const UniqueFd made(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!made.valid()) return ErrnoStatus(errno, path);
+  if (sqlite3_open_v2(path.c_str(), &database_, SQLITE_OPEN_READWRITE | SQLITE_OPEN_FULLMUTEX,
+                      nullptr) != SQLITE_OK) {
+    return LastError(path);
+  }
+  ENVICUTOR_RETURN_IF_ERROR(Execute("PRAGMA journal_mode=WAL"));
+  ENVICUTOR_RETURN_IF_ERROR(Execute("PRAGMA synchronous=FULL"));
+  ENVICUTOR_RETURN_IF_ERROR(Execute("PRAGMA locking_mode=EXCLUSIVE"));
+  Statement version(database_, "PRAGMA user_version");
+  if (!version.valid() || version.Step() != SQLITE_ROW) return LastError("user_version");
+  if (static_cast<int64_t>(version.Number(0)) > kSchemaVersion) {
+    return FailedPrecondition(path + " was written by a newer version of envicutor");
+  }
+  version.Reset();
+  ENVICUTOR_RETURN_IF_ERROR(Execute(kSchema));
+  return Execute(("PRAGMA user_version=" + std::to_string(kSchemaVersion)).c_str());
+}
+
+Result<StorageContent> SqliteStorage::Read() {
+  StorageContent content;
+  Statement resources(database_, "SELECT resource, revision FROM resources");
+  if (!resources.valid()) return LastError("reading resources");
+  int code = 0;
+  while ((code = resources.Step()) == SQLITE_ROW) {
+    const uint64_t revision = resources.Number(1);
+    content.last_change[resources.Text(0)] = revision;
+    content.revision = std::max(content.revision, revision);
+  }
+  if (code != SQLITE_DONE) return LastError("reading resources");
+  Statement objects(database_, "SELECT resource, key, revision, text FROM objects");
+  if (!objects.valid()) return LastError("reading objects");
+  while ((code = objects.Step()) == SQLITE_ROW) {
+    content.objects.push_back(
+        {objects.Text(0), objects.Text(1), objects.Number(2), objects.Text(3)});
+  }
+  if (code != SQLITE_DONE) return LastError("reading objects");
+  return content;
+}
+
+Result<StorageContent> SqliteStorage::Open(StorageListener* listener) {
+  listener_ = listener;
+  ENVICUTOR_RETURN_IF_ERROR(MakeDirs(data_dir_, 0700));
+  ENVICUTOR_RETURN_IF_ERROR(Lock());
+  ENVICUTOR_RETURN_IF_ERROR(OpenDatabase());
+  ENVICUTOR_ASSIGN(StorageContent content, Read());
+  writer_ = std::thread([this] { Run(); });
+  return content;
+}
+
+void SqliteStorage::Append(StorageWrite write) {
+  {
+    const std::lock_guard lock(mutex_);
+    waiting_.push_back(std::move(write));
+  }
+  changed_.notify_one();
+}
+
+void SqliteStorage::Discard() {
+  const std::lock_guard lock(mutex_);
+  waiting_.clear();
+}
+
+uint64_t SqliteStorage::transactions() const {
+  const std::lock_guard lock(mutex_);
+  return transactions_;
+}
+
+void SqliteStorage::Run() {
+  while (true) {
+    std::vector<StorageWrite> batch;
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [&] { return stopping_ || !waiting_.empty(); });
+      if (waiting_.empty()) return;
+      if (waiting_.size() <= kMaxBatch) {
+        batch.swap(waiting_);
+      } else {
+        const auto end = waiting_.begin() + kMaxBatch;
+        batch.assign(std::make_move_iterator(waiting_.begin()), std::make_move_iterator(end));
+        waiting_.erase(waiting_.begin(), end);
+      }
+      ++transactions_;
+    }
+    const Status status = Commit(batch);
+    if (status.ok()) {
+      listener_->OnDurable(batch.back().revision);
+    } else {
+      listener_->OnFailed(status);
+    }
+  }
+}
+
+Status SqliteStorage::Commit(const std::vector<StorageWrite>& writes) {
+  ENVICUTOR_RETURN_IF_ERROR(Execute("BEGIN IMMEDIATE"));
+  const auto run = [&]() -> Status {
+    Statement put(database_,
+                  "INSERT INTO objects (resource, key, revision, text) VALUES (?1, ?2, ?3, ?4) ON "
+                  "CONFLICT (resource, key) DO UPDATE SET revision = ?3, text = ?4");
+    Statement remove(database_, "DELETE FROM objects WHERE resource = ?1 AND key = ?2");
+    Statement mark(database_,
+                   "INSERT INTO resources (resource, revision) VALUES (?1, ?2) ON CONFLICT "
+                   "(resource) DO UPDATE SET revision = ?2");
+    if (!put.valid() || !remove.valid() || !mark.valid()) return LastError("preparing a write");
+    std::map<std::string_view, uint64_t> last;
+    for (const StorageWrite& write : writes) {
+      Statement& statement = write.object != nullptr ? put : remove;
+      statement.Bind(1, write.resource);
+      statement.Bind(2, write.key);
+      if (write.object != nullptr) {
+        statement.Bind(3, write.revision);
+        statement.Bind(4, write.object->text);
+      }
+      if (statement.Step() != SQLITE_DONE) return LastError("writing an object");
+      statement.Reset();
+      last[write.resource] = write.revision;
+    }
+    for (const auto& [resource, revision] : last) {
+      mark.Bind(1, resource);
+      mark.Bind(2, revision);
+      if (mark.Step() != SQLITE_DONE) return LastError("writing a revision");
+      mark.Reset();
+    }
+    return OkStatus();
+  };
+  Status status = run();
+  if (status.ok()) status = Execute("COMMIT");
+  if (!status.ok()) sqlite3_exec(database_, "ROLLBACK", nullptr, nullptr, nullptr);
+  return status;
+}
+
+}  // namespace envicutor::standalone

@@ -1,0 +1,59 @@
+// Storage in one SQLite file: WAL, synchronous=FULL, one writer thread that puts all waiting writes
+// into one transaction (group commit): the more clients wait, the more writes share a sync.
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "common/base/unique_fd.h"
+#include "standalone/apiserver/core/storage.h"
+
+struct sqlite3;
+
+namespace envicutor::standalone {
+
+// Thread-safe.
+class SqliteStorage final : public Storage {
+ public:
+  // Files are made below `data_dir` (made when missing, mode 0700: there are Secrets in them).
+  explicit SqliteStorage(std::string data_dir);
+  // Commits what waits, then closes.
+  ~SqliteStorage() override;
+  SqliteStorage(const SqliteStorage&) = delete;
+  SqliteStorage& operator=(const SqliteStorage&) = delete;
+
+  // FailedPrecondition: another process has the folder, or the file is of a newer version.
+  [[nodiscard]] Result<StorageContent> Open(StorageListener* listener) override;
+  void Append(StorageWrite write) override;
+  void Flush() override {}
+  void Discard() override;
+  // Transactions so far: how well the writes share them.
+  [[nodiscard]] uint64_t transactions() const;
+
+ private:
+  [[nodiscard]] Status Lock();
+  [[nodiscard]] Status OpenDatabase();
+  [[nodiscard]] Result<StorageContent> Read();
+  void Run();
+  [[nodiscard]] Status Commit(const std::vector<StorageWrite>& writes);
+  [[nodiscard]] Status Execute(const char* sql);
+  [[nodiscard]] Status LastError(std::string_view what) const;
+
+  std::string data_dir_;
+  UniqueFd lock_;
+  sqlite3* database_ = nullptr;
+  StorageListener* listener_ = nullptr;
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<StorageWrite> waiting_;
+  bool stopping_ = false;
+  uint64_t transactions_ = 0;
+  std::thread writer_;
+};
+
+}  // namespace envicutor::standalone

@@ -69,18 +69,16 @@ Result<StorePtr> StoreOf(const std::string& ca_pem, STACK_OF(X509_NAME) * names)
   return store;
 }
 
-bool IsIpAddress(const std::string& name) {
-  std::array<unsigned char, sizeof(in6_addr)> address{};
-  return inet_pton(AF_INET, name.c_str(), address.data()) == 1 ||
-         inet_pton(AF_INET6, name.c_str(), address.data()) == 1;
+// Travels with the SSL_CTX, which connections may keep longer than their client lives.
+struct Expectation {
+  std::string name;
+  std::function<void(std::string)> on_refused;
+};
+void FreeExpectation(void*, void* data, CRYPTO_EX_DATA*, int, long, void*) {
+  delete static_cast<Expectation*>(data);
 }
-
-// The name to check travels with the SSL_CTX, which connections may keep longer than their client.
-void FreeName(void*, void* data, CRYPTO_EX_DATA*, int, long, void*) {
-  delete static_cast<std::string*>(data);
-}
-int NameIndex() {
-  static const int index = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, FreeName);
+int ExpectationIndex() {
+  static const int index = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, FreeExpectation);
   return index;
 }
 
@@ -91,19 +89,25 @@ int NoSecondOpinion(int ok, X509_STORE_CTX*) { return ok; }
 int VerifyServer(X509_STORE_CTX* verification, void*) {
   const auto* ssl = static_cast<const SSL*>(
       X509_STORE_CTX_get_ex_data(verification, SSL_get_ex_data_X509_STORE_CTX_idx()));
-  const auto* name =
-      static_cast<const std::string*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), NameIndex()));
+  const auto* expected = static_cast<const Expectation*>(
+      SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), ExpectationIndex()));
   X509_VERIFY_PARAM* param = X509_STORE_CTX_get0_param(verification);
-  if (name == nullptr || param == nullptr) return 0;
+  if (expected == nullptr || param == nullptr) return 0;
+  const std::string& name = expected->name;
   // Only subject alternative names count, as in every Kubernetes client.
   X509_VERIFY_PARAM_set_hostflags(
       param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
-  const int named = IsIpAddress(*name)
-                        ? X509_VERIFY_PARAM_set1_ip_asc(param, name->c_str())
-                        : X509_VERIFY_PARAM_set1_host(param, name->data(), name->size());
+  const int named = IsIpAddress(name)
+                        ? X509_VERIFY_PARAM_set1_ip_asc(param, name.c_str())
+                        : X509_VERIFY_PARAM_set1_host(param, name.data(), name.size());
   if (named != 1) return 0;
   X509_STORE_CTX_set_verify_cb(verification, NoSecondOpinion);
-  return X509_verify_cert(verification);
+  const int verified = X509_verify_cert(verification);
+  if (verified != 1 && expected->on_refused) {
+    expected->on_refused(X509_verify_cert_error_string(X509_STORE_CTX_get_error(verification)) +
+                         (" (expected " + name) + ")");
+  }
+  return verified;
 }
 
 int AcceptAny(X509_STORE_CTX*, void*) { return 1; }
@@ -124,6 +128,12 @@ std::vector<std::string> Attributes(X509_NAME* subject, int nid) {
 }
 
 }  // namespace
+
+bool IsIpAddress(const std::string& name) {
+  std::array<unsigned char, sizeof(in6_addr)> address{};
+  return inet_pton(AF_INET, name.c_str(), address.data()) == 1 ||
+         inet_pton(AF_INET6, name.c_str(), address.data()) == 1;
+}
 
 std::string OpenSslError() {
   const unsigned long code = ERR_get_error();
@@ -157,7 +167,8 @@ Status ConfigureServerContext(SSL_CTX* context, const TlsServerOptions& options)
 }
 
 Status ConfigureClientContext(SSL_CTX* context, const TlsClientOptions& options,
-                              const std::string& host) {
+                              const std::string& host,
+                              std::function<void(std::string)> on_refused) {
   SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
   if (!options.cert_pem.empty()) {
     ENVICUTOR_RETURN_IF_ERROR(UseIdentity(context, options.cert_pem, options.key_pem));
@@ -170,12 +181,13 @@ Status ConfigureClientContext(SSL_CTX* context, const TlsClientOptions& options,
     ENVICUTOR_ASSIGN(StorePtr store, StoreOf(options.ca_pem, nullptr));
     SSL_CTX_set_cert_store(context, store.release());
   }
-  auto name =
-      std::make_unique<std::string>(options.expected_name.empty() ? host : options.expected_name);
-  if (SSL_CTX_set_ex_data(context, NameIndex(), name.get()) != 1) {
+  auto expected = std::make_unique<Expectation>();
+  expected->name = options.expected_name.empty() ? host : options.expected_name;
+  expected->on_refused = std::move(on_refused);
+  if (SSL_CTX_set_ex_data(context, ExpectationIndex(), expected.get()) != 1) {
     return Internal("out of memory for TLS material");
   }
-  (void)name.release();  // FreeName deletes it with the context
+  (void)expected.release();  // FreeExpectation deletes it with the context
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
   SSL_CTX_set_cert_verify_callback(context, VerifyServer, nullptr);
   return OkStatus();

@@ -1,9 +1,9 @@
 // A Kubernetes API client on JSON objects. Thread-safe.
 //
-// Failures carry canonical codes: 404 NotFound, 409 AlreadyExists or Conflict (by the Status's reason),
-// 410 Expired, 422/400 InvalidArgument (the server's message), 401/403, 429/413 ResourceExhausted,
-// 5xx and broken connections Unavailable. Writes are never retried blindly: only on a 429/503 that came
-// with Retry-After, at most 3 times.
+// Failures carry canonical codes: 404 NotFound, 409 AlreadyExists or Conflict (by the Status's
+// reason), 410 Expired, 422/400 InvalidArgument (the server's message), 401/403, 429/413
+// ResourceExhausted, 5xx and broken connections Unavailable. Writes are never retried blindly: only
+// on a 429/503 that came with Retry-After, at most 3 times.
 #pragma once
 
 #include <functional>
@@ -16,6 +16,10 @@
 #include "common/base/status.h"
 #include "common/kube/config.h"
 #include "common/kube/resource.h"
+
+namespace envicutor::metrics {
+class Registry;
+}  // namespace envicutor::metrics
 
 namespace envicutor::kube {
 
@@ -59,20 +63,22 @@ class Client {
                                             const std::string& subresource = "") = 0;
   [[nodiscard]] virtual Result<Json> Patch(const ResourceType& type, const std::string& ns,
                                            const std::string& name, PatchType patch_type,
-                                           const Json& patch, const std::string& subresource = "") = 0;
+                                           const Json& patch,
+                                           const std::string& subresource = "") = 0;
   struct DeleteOptions {
-    std::string uid;                  // precondition, or ""
+    std::string uid;                    // precondition, or ""
     int64_t grace_period_seconds = -1;  // -1: the object's default
-    std::string propagation;          // "Background", "Foreground", "Orphan" or ""
+    std::string propagation;            // "Background", "Foreground", "Orphan" or ""
   };
   [[nodiscard]] virtual Status Delete(const ResourceType& type, const std::string& ns,
                                       const std::string& name, const DeleteOptions& options) = 0;
-  [[nodiscard]] Status Delete(const ResourceType& type, const std::string& ns, const std::string& name) {
+  [[nodiscard]] Status Delete(const ResourceType& type, const std::string& ns,
+                              const std::string& name) {
     return Delete(type, ns, name, DeleteOptions{});
   }
-  // One watch request (bookmarks on, server timeout random 300-600 s). OK when the server ended it in
-  // order: continue from the last resourceVersion. Expired: list again. `on_event` runs on the calling
-  // thread and returns false to stop.
+  // One watch request (bookmarks on, server timeout random 300-600 s). OK when the server ended it
+  // in order: continue from the last resourceVersion. Expired: list again. `on_event` runs on the
+  // calling thread and returns false to stop.
   [[nodiscard]] virtual Status Watch(const ResourceType& type, const std::string& ns,
                                      const WatchOptions& options,
                                      const std::function<bool(WatchEvent)>& on_event,
@@ -81,11 +87,13 @@ class Client {
   [[nodiscard]] virtual Result<std::string> GetRaw(const std::string& target) = 0;
 };
 
-[[nodiscard]] Result<std::unique_ptr<Client>> NewClient(const ClientConfig& config);
+// rest_client_requests_total is kept when there is a registry; it must outlive the client.
+[[nodiscard]] Result<std::unique_ptr<Client>> NewClient(const ClientConfig& config,
+                                                        metrics::Registry* registry = nullptr);
 
-// Server-side-apply-like convenience for our own objects without SSA: create; when it exists already,
-// a merge patch of the given object.
-[[nodiscard]] Result<Json> CreateOrPatch(Client& client, const ResourceType& type, const std::string& ns,
-                                         const Json& object);
+// Server-side-apply-like convenience for our own objects without SSA: create; when it exists
+// already, a merge patch of the given object.
+[[nodiscard]] Result<Json> CreateOrPatch(Client& client, const ResourceType& type,
+                                         const std::string& ns, const Json& object);
 
 }  // namespace envicutor::kube

@@ -1,5 +1,5 @@
-// Reflector and informer: keeps a local copy of one resource type by list and watch, forever, through
-// disconnects and 410 (relist), with backoff 0.8 s × 2 up to 30 s and jitter.
+// Reflector and informer: keeps a local copy of one resource type by list and watch, forever,
+// through disconnects and 410 (relist), with backoff 0.8 s × 2 up to 30 s and jitter.
 #pragma once
 
 #include <functional>
@@ -31,7 +31,7 @@ struct InformerOptions {
 // Thread-safe.
 class Informer {
  public:
-  virtual ~Informer() = default;  // stops and joins
+  virtual ~Informer() = default;                      // stops and joins
   virtual void AddHandler(EventHandler handler) = 0;  // before Start
   virtual void Start() = 0;
   virtual void Stop() = 0;

@@ -1,5 +1,5 @@
-// Leader election on a coordination.k8s.io Lease, client-go's way: 15 s lease, 10 s renew deadline, 2 s
-// retry; expiry judged by local observation. A lease is not a fence: writes stay safe through
+// Leader election on a coordination.k8s.io Lease, client-go's way: 15 s lease, 10 s renew deadline,
+// 2 s retry; expiry judged by local observation. A lease is not a fence: writes stay safe through
 // resourceVersions and set-once rules.
 #pragma once
 
@@ -22,9 +22,11 @@ struct LeaderOptions {
   Duration retry_period = std::chrono::seconds(2);
 };
 
-// Blocks until `stop`: waits to become leader, calls on_started (returns at once; start your threads),
-// renews; when the lease is lost calls on_lost and returns FailedPrecondition. Releases the lease on stop.
-[[nodiscard]] Status RunLeaderElection(Client& client, const Clock& clock, const LeaderOptions& options,
+// Blocks until `stop`: waits to become leader, calls on_started (returns at once; start your
+// threads), renews; when the lease is lost calls on_lost and returns FailedPrecondition. Releases
+// the lease on stop.
+[[nodiscard]] Status RunLeaderElection(Client& client, const Clock& clock,
+                                       const LeaderOptions& options,
                                        const std::function<void()>& on_started,
                                        const std::function<void()>& on_lost, std::stop_token stop);
 

@@ -1,5 +1,6 @@
-// Kubernetes Events about an object: same (object, reason, message) within 10 minutes is counted in one
-// Event; at most a few a second per object; never blocks the caller (bounded queue, dropped when full).
+// Kubernetes Events about an object: same (object, reason, message) within 10 minutes is counted in
+// one Event; at most a few a second per object; never blocks the caller (bounded queue, dropped
+// when full).
 #pragma once
 
 #include <memory>
@@ -17,6 +18,7 @@ class EventRecorder {
                       const std::string& message) = 0;
 };
 
-[[nodiscard]] std::unique_ptr<EventRecorder> NewEventRecorder(Client& client, std::string component);
+[[nodiscard]] std::unique_ptr<EventRecorder> NewEventRecorder(Client& client,
+                                                              std::string component);
 
 }  // namespace envicutor::kube

@@ -9,14 +9,17 @@
 namespace envicutor::kube {
 
 struct ResourceType {
-  std::string group;    // "" is the core group
+  std::string group;  // "" is the core group
   std::string version;
   std::string plural;
   std::string kind;
   bool namespaced = true;
 
-  [[nodiscard]] std::string ApiVersion() const { return group.empty() ? version : group + "/" + version; }
-  // "/apis/envicutor.io/v1alpha1/namespaces/NS/submissions/NAME/SUB"; ns, name, subresource may be "".
+  [[nodiscard]] std::string ApiVersion() const {
+    return group.empty() ? version : group + "/" + version;
+  }
+  // "/apis/envicutor.io/v1alpha1/namespaces/NS/submissions/NAME/SUB"; ns, name, subresource may be
+  // "".
   [[nodiscard]] std::string Path(const std::string& ns, const std::string& name = "",
                                  const std::string& subresource = "") const;
 };
@@ -31,8 +34,10 @@ inline const ResourceType kLeases{"coordination.k8s.io", "v1", "leases", "Lease"
 inline const ResourceType kCrds{"apiextensions.k8s.io", "v1", "customresourcedefinitions",
                                 "CustomResourceDefinition", false};
 inline const ResourceType kRuntimes{"envicutor.io", "v1alpha1", "runtimes", "Runtime", false};
-inline const ResourceType kSubmissions{"envicutor.io", "v1alpha1", "submissions", "Submission", true};
-inline const ResourceType kExecutorPools{"envicutor.io", "v1alpha1", "executorpools", "ExecutorPool", false};
+inline const ResourceType kSubmissions{"envicutor.io", "v1alpha1", "submissions", "Submission",
+                                       true};
+inline const ResourceType kExecutorPools{"envicutor.io", "v1alpha1", "executorpools",
+                                         "ExecutorPool", false};
 
 [[nodiscard]] std::string NameOf(const Json& object);
 [[nodiscard]] std::string NamespaceOf(const Json& object);
@@ -41,8 +46,8 @@ inline const ResourceType kExecutorPools{"envicutor.io", "v1alpha1", "executorpo
 // "namespace/name", or "name" for cluster-scoped objects.
 [[nodiscard]] std::string KeyOf(const Json& object);
 
-// Sets condition `type` in object's status.conditions (list-map by type): lastTransitionTime changes
-// only with the status. Returns true when anything changed.
+// Sets condition `type` in object's status.conditions (list-map by type): lastTransitionTime
+// changes only with the status. Returns true when anything changed.
 struct Condition {
   std::string type;
   std::string status;  // "True", "False", "Unknown"

@@ -1,0 +1,320 @@
+// The half of SubmissionController that writes: progress now and then, the result exactly once.
+#include <algorithm>
+
+#include "common/base/log.h"
+#include "common/kube/resource.h"
+#include "operator/controllers/submission_controller.h"
+#include "operator/controllers/ttl.h"
+
+namespace envicutor::op {
+namespace {
+
+constexpr Duration kQuiet = std::chrono::seconds(1);
+constexpr int kConflictRetries = 3;
+
+int64_t Millis(Duration duration) {
+  return std::max<int64_t>(0,
+                           std::chrono::duration_cast<std::chrono::milliseconds>(duration).count());
+}
+
+}  // namespace
+
+Progress SubmissionController::WaitingProgress(const TrackedPtr& tracked, const std::string& reason,
+                                               const std::string& message) const {
+  Progress progress;
+  progress.reason = reason;
+  progress.message = message;
+  progress.attempt = tracked->attempt;
+  return progress;
+}
+
+// After a quiet second, within the budget, and only when there is something new to say.
+Status SubmissionController::WriteProgress(const Json& submission, const TrackedPtr& tracked,
+                                           const Progress& progress, Duration least_interval) {
+  const std::string word =
+      std::string(PhaseName(progress.phase)) + "/" + progress.reason + "/" + progress.message;
+  const SteadyTime now = deps_.clock.Now();
+  {
+    const std::lock_guard lock(mutex_);
+    if (word == tracked->last_word) return OkStatus();
+    SteadyTime due = tracked->first_seen + kQuiet;
+    if (tracked->last_write.has_value()) due = std::max(due, *tracked->last_write + least_interval);
+    if (now < due) {
+      deps_.queue.AddAfter(tracked->key, due - now);
+      return OkStatus();
+    }
+    if (!tracked->write_slot.has_value()) tracked->write_slot = progress_budget_.Reserve(now);
+    if (now < *tracked->write_slot) {
+      deps_.queue.AddAfter(tracked->key, *tracked->write_slot - now);
+      return OkStatus();
+    }
+    tracked->write_slot.reset();
+    tracked->last_write = now;
+    tracked->last_word = word;
+  }
+  const Result<Json> written =
+      deps_.client.Patch(kube::kSubmissions, kube::NamespaceOf(submission),
+                         kube::NameOf(submission), kube::PatchType::kMerge,
+                         ProgressPatch(submission, progress, deps_.clock.WallNow()), "status");
+  if (written.ok()) {
+    deps_.submissions.Observe(*written);
+    return OkStatus();
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    tracked->last_word.clear();
+  }
+  // A newer version is on its way to us, or it is gone: either brings the key back.
+  if (written.status().code() == Code::kConflict || written.status().code() == Code::kNotFound) {
+    deps_.queue.AddAfter(tracked->key, kQuiet);
+    return OkStatus();
+  }
+  return written.status();
+}
+
+Status SubmissionController::Fail(const Json& submission, const TrackedPtr& tracked,
+                                  const std::string& reason, const std::string& message) {
+  Outcome outcome;
+  outcome.phase = Phase::kFailed;
+  outcome.reason = reason;
+  outcome.message = message;
+  outcome.admitted = reason != "Rejected" && reason != "RuntimeNotFound";
+  outcome.attempt = outcome.admitted ? tracked->attempt : 0;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!tracked->placement.pod.empty()) outcome.placement = tracked->placement;
+    outcome.environment = tracked->environment;
+  }
+  return Record(submission, tracked, std::move(outcome));
+}
+
+// The runner gave its answer: what it means for the submission.
+Status SubmissionController::Finish(const Json& submission, const TrackedPtr& tracked) {
+  std::optional<Result<api::RunResult>> answer;
+  bool deadline_hit = false;
+  Outcome outcome;
+  SteadyTime first_seen;
+  std::optional<SteadyTime> dispatched_at;
+  {
+    const std::lock_guard lock(mutex_);
+    answer = tracked->outcome;
+    deadline_hit = tracked->deadline_hit;
+    outcome.environment = tracked->environment;
+    if (!tracked->placement.pod.empty()) outcome.placement = tracked->placement;
+    outcome.attempt = tracked->attempt;
+    first_seen = tracked->first_seen;
+    dispatched_at = tracked->dispatched_at;
+  }
+  const std::string late =
+      "it was not finished " +
+      std::to_string(GetInt(At(submission, {"spec"}), "activeDeadlineSeconds")) +
+      "s after its creation";
+  if (!answer->ok()) {
+    const Status& status = answer->status();
+    switch (status.code()) {
+      case Code::kCancelled:
+        if (deadline_hit) return Fail(submission, tracked, "DeadlineExceeded", late);
+        outcome.phase = Phase::kCancelled;
+        outcome.reason = "Cancelled";
+        outcome.message = status.message();
+        return Record(submission, tracked, std::move(outcome));
+      case Code::kDeadlineExceeded:
+        return Fail(submission, tracked, "DeadlineExceeded", late);
+      case Code::kResourceExhausted:
+        return Fail(submission, tracked, "QueueFull", status.message());
+      case Code::kInvalidArgument:
+        return Fail(submission, tracked, "Rejected", status.message());
+      default:
+        return Retry(submission, tracked, status.message());
+    }
+  }
+  api::RunResult& result = **answer;
+  outcome.attempt = result.attempt;
+  outcome.verdict = result.verdict;
+  const SteadyTime now = deps_.clock.Now();
+  if (dispatched_at.has_value()) {
+    outcome.queue_millis = Millis(*dispatched_at - first_seen);
+    outcome.overhead_millis =
+        std::max<int64_t>(0, Millis(now - *dispatched_at) - StageMillis(result));
+  } else {
+    // Done before the answer to PUT came back, or adopted from an operator before us.
+    outcome.queue_millis = std::max<int64_t>(
+        0, Millis(now - first_seen) - (result.finished_unix_millis - result.started_unix_millis));
+    outcome.overhead_millis = result.overhead_millis;
+  }
+  if (result.deadline_exceeded || (result.cancelled && deadline_hit)) {
+    outcome.phase = Phase::kFailed;
+    outcome.reason = "DeadlineExceeded";
+    outcome.message = late;
+    outcome.verdict = api::Verdict::kNone;
+  } else if (result.cancelled) {
+    outcome.phase = Phase::kCancelled;
+    outcome.reason = "Cancelled";
+    outcome.message = "cancelled while it ran";
+    outcome.verdict = api::Verdict::kNone;
+  } else if (result.verdict == api::Verdict::kInternalError) {
+    outcome.phase = Phase::kFailed;
+    outcome.reason = "InternalError";
+  } else {
+    outcome.phase = Phase::kCompleted;
+  }
+  outcome.result = std::move(result);
+  return Record(submission, tracked, std::move(outcome));
+}
+
+// The executor was lost. The count is written before the next attempt starts: a submission that
+// kills executors must not begin anew with each operator.
+Status SubmissionController::Retry(const Json& submission, const TrackedPtr& tracked,
+                                   const std::string& why) {
+  const int64_t most = std::max<int64_t>(1, GetInt(At(submission, {"spec"}), "maxAttempts", 3));
+  if (tracked->attempt >= most) {
+    return Fail(submission, tracked, "ExecutorLost",
+                why + " (attempt " + std::to_string(tracked->attempt) + " of " +
+                    std::to_string(most) + ")");
+  }
+  Progress progress;
+  progress.reason = "NoCapacity";
+  progress.message =
+      "attempt " + std::to_string(tracked->attempt) + " was lost: " + why + "; trying again";
+  progress.admitted = true;
+  progress.attempt = tracked->attempt + 1;
+  Json present = submission;
+  for (int i = 0; i < kConflictRetries; ++i) {
+    const Result<Json> written = deps_.client.Patch(
+        kube::kSubmissions, kube::NamespaceOf(submission), kube::NameOf(submission),
+        kube::PatchType::kMerge, ProgressPatch(present, progress, deps_.clock.WallNow()), "status");
+    if (written.ok()) {
+      deps_.submissions.Observe(*written);
+      {
+        const std::lock_guard lock(mutex_);
+        tracked->attempt = progress.attempt;
+        tracked->outcome.reset();
+        tracked->stage = Stage::kNew;
+        tracked->placement = {};
+        tracked->last_write = deps_.clock.Now();
+        tracked->last_word.clear();
+      }
+      log::Warn("executor lost, trying again", {{"submission", tracked->key},
+                                                {"attempt", std::to_string(progress.attempt)},
+                                                {"why", why}});
+      deps_.queue.Add(tracked->key);
+      return OkStatus();
+    }
+    const Code code = written.status().code();
+    if (code != Code::kConflict && code != Code::kInvalidArgument && code != Code::kNotFound) {
+      return written.status();
+    }
+    ENVICUTOR_ASSIGN(const std::optional<Json> fresh, Reread(submission));
+    if (!fresh.has_value() || IsTerminal(*fresh)) {
+      Abandon(tracked->key);
+      if (fresh.has_value()) deps_.ttl.Finished(*fresh);
+      return OkStatus();
+    }
+    // An operator before us may have counted it already: an answer that was lost.
+    progress.attempt = std::max(progress.attempt, GetInt(At(*fresh, {"status"}), "attempt", 1));
+    present = *fresh;
+  }
+  return Status(Code::kConflict, "the attempt of " + tracked->key + " could not be counted");
+}
+
+Result<std::optional<Json>> SubmissionController::Reread(const Json& submission) {
+  Result<Json> fresh =
+      deps_.client.Get(kube::kSubmissions, kube::NamespaceOf(submission), kube::NameOf(submission));
+  if (!fresh.ok()) {
+    if (fresh.status().code() == Code::kNotFound) return std::optional<Json>();
+    return fresh.status();
+  }
+  if (kube::UidOf(*fresh) != kube::UidOf(submission)) return std::optional<Json>();
+  deps_.submissions.Observe(*fresh);
+  return std::optional<Json>(std::move(fresh).value());
+}
+
+Status SubmissionController::Record(const Json& submission, const TrackedPtr& tracked,
+                                    Outcome outcome) {
+  Json present = submission;
+  bool refused = false;
+  for (int i = 0; i < kConflictRetries; ++i) {
+    const Result<Json> written = deps_.client.Patch(
+        kube::kSubmissions, kube::NamespaceOf(submission), kube::NameOf(submission),
+        kube::PatchType::kMerge, OutcomePatch(present, outcome, deps_.clock.WallNow()), "status");
+    if (written.ok()) return Recorded(*written, tracked, outcome);
+    const Code code = written.status().code();
+    if (code != Code::kConflict && code != Code::kInvalidArgument && code != Code::kNotFound) {
+      return written.status();  // perhaps written, perhaps not: the next try will see
+    }
+    ENVICUTOR_ASSIGN(std::optional<Json> fresh, Reread(submission));
+    if (!fresh.has_value() || IsTerminal(*fresh)) {
+      // Gone, or the result is there: an answer of ours that was lost, or another operator's.
+      Abandon(tracked->key);
+      if (fresh.has_value()) deps_.ttl.Finished(*fresh);
+      return OkStatus();
+    }
+    present = std::move(*fresh);
+    if (code == Code::kInvalidArgument) {
+      if (refused) return written.status();
+      refused = true;
+      // The API server refuses this status for good. The submission must end all the same.
+      log::Error("a result was refused",
+                 {{"submission", tracked->key}, {"error", written.status().message()}});
+      outcome.phase = Phase::kFailed;
+      outcome.reason = "InternalError";
+      outcome.verdict = api::Verdict::kInternalError;
+      outcome.message =
+          "the result could not be stored: " + written.status().message().substr(0, 1000);
+      outcome.result.reset();
+      outcome.environment.reset();
+    }
+  }
+  return Status(Code::kConflict, "the result of " + tracked->key + " met other writes");
+}
+
+Status SubmissionController::Recorded(const Json& written, const TrackedPtr& tracked,
+                                      const Outcome& outcome) {
+  deps_.submissions.Observe(written);
+  const bool run_over = [&] {
+    const std::lock_guard lock(mutex_);
+    return tracked->outcome.has_value();
+  }();
+  Forget(tracked->key);
+  if (!run_over) deps_.runner.Cancel(tracked->uid);  // given up on while it ran
+  deps_.runner.Acknowledge(tracked->uid);
+  if (tracked->discard_environment) deps_.builds.Discard(tracked->environment_hash);
+  deps_.ttl.Finished(written);
+  Count(written, *tracked, outcome);
+  if (outcome.phase == Phase::kFailed && deps_.events != nullptr) {
+    deps_.events->Record(written, "Warning", outcome.reason, outcome.message);
+  }
+  return OkStatus();
+}
+
+void SubmissionController::Count(const Json& submission, const Tracked& tracked,
+                                 const Outcome& outcome) {
+  const metrics::OperatorMetrics& metrics = deps_.metrics;
+  const std::string verdict(api::VerdictName(outcome.verdict));
+  metrics.submissions_total
+      .With({GetString(At(submission, {"spec", "runtimeRef"}), "name"),
+             verdict.empty() ? outcome.reason : verdict})
+      .Increment();
+  if (outcome.queue_millis.has_value()) {
+    metrics.queue_seconds.Observe(std::chrono::milliseconds(*outcome.queue_millis));
+  }
+  if (outcome.overhead_millis.has_value()) {
+    metrics.overhead_seconds.Observe(std::chrono::milliseconds(*outcome.overhead_millis));
+  }
+  const auto stage = [&](const std::string& name, const std::optional<api::StageResult>& result) {
+    if (!result.has_value()) return;
+    metrics.stage_seconds.With({name}).Observe(std::chrono::milliseconds(result->wall_time_millis));
+  };
+  stage("environment", outcome.environment);
+  if (!outcome.result.has_value()) return;
+  stage("extract", outcome.result->extract);
+  stage("compile", outcome.result->compile);
+  stage("run", outcome.result->run);
+  for (const api::TestResult& test : outcome.result->tests) stage("run", test.run);
+  if (outcome.result->compile.has_value()) {
+    metrics.compile_cache_total.With({outcome.result->compile_cached ? "hit" : "miss"}).Increment();
+  }
+  (void)tracked;
+}
+
+}  // namespace envicutor::op

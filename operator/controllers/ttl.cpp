@@ -1,0 +1,104 @@
+#include "operator/controllers/ttl.h"
+
+#include <algorithm>
+
+#include "common/base/log.h"
+#include "common/kube/resource.h"
+
+namespace envicutor::op {
+namespace {
+
+constexpr std::chrono::seconds kRetry{5};
+constexpr int kBatchesPerSecond = 10;
+
+}  // namespace
+
+TtlCollector::TtlCollector(kube::Client& client, const Clock& clock, int64_t default_ttl_seconds,
+                           int per_second)
+    : client_(client),
+      clock_(clock),
+      default_ttl_seconds_(default_ttl_seconds),
+      per_second_(per_second) {}
+
+TtlCollector::~TtlCollector() { Stop(); }
+
+void TtlCollector::Finished(const Json& submission) {
+  const int64_t ttl =
+      GetInt(At(submission, {"spec"}), "ttlSecondsAfterFinished", default_ttl_seconds_);
+  const Result<WallTime> completed =
+      ParseRfc3339(GetString(At(submission, {"status"}), "completionTime"));
+  const WallTime from = completed.ok() ? *completed : clock_.WallNow();
+  Entry entry{from + std::chrono::seconds(ttl), kube::NamespaceOf(submission),
+              kube::NameOf(submission), kube::UidOf(submission)};
+  {
+    const std::lock_guard lock(mutex_);
+    if (!known_.insert(entry.uid).second) return;
+    entries_.push(std::move(entry));
+  }
+  wake_.notify_one();
+}
+
+size_t TtlCollector::size() const {
+  const std::lock_guard lock(mutex_);
+  return entries_.size();
+}
+
+std::optional<WallTime> TtlCollector::Sweep(int most) {
+  for (int i = 0; i < most; ++i) {
+    Entry entry;
+    {
+      const std::lock_guard lock(mutex_);
+      if (entries_.empty()) return std::nullopt;
+      if (entries_.top().due > clock_.WallNow()) return entries_.top().due;
+      entry = entries_.top();
+      entries_.pop();
+    }
+    kube::Client::DeleteOptions options;
+    options.uid = entry.uid;
+    options.propagation = "Background";
+    const Status status = client_.Delete(kube::kSubmissions, entry.ns, entry.name, options);
+    const std::lock_guard lock(mutex_);
+    if (status.ok() || status.code() == Code::kNotFound || status.code() == Code::kConflict) {
+      known_.erase(entry.uid);  // deleted, or another of the same name is there
+      continue;
+    }
+    log::Warn("a finished submission was not deleted",
+              {{"submission", entry.ns + "/" + entry.name}, {"error", status.ToString()}});
+    entry.due = clock_.WallNow() + kRetry;
+    entries_.push(std::move(entry));
+  }
+  const std::lock_guard lock(mutex_);
+  if (entries_.empty()) return std::nullopt;
+  return entries_.top().due;
+}
+
+void TtlCollector::Start() {
+  thread_ = std::jthread([this](std::stop_token stop) { Run(stop); });
+}
+
+void TtlCollector::Stop() {
+  if (!thread_.joinable()) return;
+  thread_.request_stop();
+  wake_.notify_all();
+  thread_.join();
+}
+
+void TtlCollector::Run(std::stop_token stop) {
+  constexpr std::chrono::milliseconds kPause{1000 / kBatchesPerSecond};
+  while (!stop.stop_requested()) {
+    const std::optional<WallTime> next = Sweep(std::max(1, per_second_ / kBatchesPerSecond));
+    std::unique_lock lock(mutex_);
+    if (next.has_value() && *next <= clock_.WallNow()) {
+      wake_.wait_for(lock, stop, kPause, [] { return false; });  // more are due: the rate holds
+    } else if (next.has_value()) {
+      const WallTime before = *next;
+      const Duration wait = std::min<Duration>(before - clock_.WallNow(), std::chrono::minutes(1));
+      wake_.wait_for(lock, stop, wait,
+                     [&] { return !entries_.empty() && entries_.top().due < before; });
+    } else {
+      wake_.wait(lock, stop, [this] { return !entries_.empty(); });
+    }
+  }
+}
+
+}  // namespace envicutor::op

@@ -1,0 +1,58 @@
+// Deletes finished Submissions when their time is over: ttlSecondsAfterFinished of the spec, else
+// the system's. At most `per_second` deletes; a backlog after a pause goes out at that rate.
+// Thread-safe.
+#pragma once
+
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <queue>
+#include <string>
+#include <thread>
+#include <unordered_set>
+#include <vector>
+
+#include "common/base/clock.h"
+#include "common/kube/client.h"
+
+namespace envicutor::op {
+
+class TtlCollector {
+ public:
+  TtlCollector(kube::Client& client, const Clock& clock, int64_t default_ttl_seconds,
+               int per_second = 50);
+  ~TtlCollector();
+  TtlCollector(const TtlCollector&) = delete;
+  TtlCollector& operator=(const TtlCollector&) = delete;
+
+  // A submission with a terminal status; known ones are ignored.
+  void Finished(const Json& submission);
+  void Start();
+  void Stop();
+
+  // Deletes what is due, at most `most`. The time of the next one; nullopt when there is none.
+  std::optional<WallTime> Sweep(int most);
+  [[nodiscard]] size_t size() const;
+
+ private:
+  struct Entry {
+    WallTime due;
+    std::string ns;
+    std::string name;
+    std::string uid;
+    bool operator>(const Entry& other) const { return due > other.due; }
+  };
+  void Run(std::stop_token stop);
+
+  kube::Client& client_;
+  const Clock& clock_;
+  int64_t default_ttl_seconds_;
+  int per_second_;
+  mutable std::mutex mutex_;
+  std::condition_variable_any wake_;
+  std::priority_queue<Entry, std::vector<Entry>, std::greater<>> entries_;
+  std::unordered_set<std::string> known_;  // uids
+  std::jthread thread_;
+};
+
+}  // namespace envicutor::op

@@ -139,6 +139,10 @@ Status Journal::RecordAccepted(const RunKey& key) {
 Status Journal::RecordResult(const RunKey& key, const std::string& json) {
   const std::lock_guard lock(mutex_);
   if (json.size() >= journal::kMaxPayloadBytes) return ResourceExhausted("the result is too large");
+  if (const auto found = live_.find(key.uid);
+      found != live_.end() && found->second.attempt > key.attempt) {
+    return OkStatus();  // a higher attempt was accepted meanwhile: nobody waits for this result
+  }
   std::string record = EncodeRecord(RecordType::kResult, json);
   ENVICUTOR_RETURN_IF_ERROR(Append(record));
   Live& live = live_[key.uid];

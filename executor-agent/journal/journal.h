@@ -31,9 +31,9 @@ namespace envicutor::agent {
 inline constexpr std::chrono::milliseconds kSyncInterval{100};
 
 struct JournalOptions {
-  std::string dir;                      // exists; a lock file in it keeps a second agent out
-  size_t compact_bytes = 16U << 20U;    // compacted when larger than this and twice what is live
-  size_t max_live_bytes = 256U << 20U;  // over it RecordAccepted refuses: acknowledge first
+  std::string dir;                     // exists; a lock file in it keeps a second agent out
+  size_t compact_bytes = 16U << 20U;   // compacted when larger than this and twice what is live
+  size_t max_live_bytes = 64U << 20U;  // over it RecordAccepted refuses: acknowledge first
 };
 
 struct RunKey {
@@ -62,7 +62,7 @@ class Journal {
 
   // ResourceExhausted: too much is not acknowledged. Other failures: the disk's.
   [[nodiscard]] Status RecordAccepted(const RunKey& key);
-  // `json` is RunResultToJson of it, dumped.
+  // `json` is RunResultToJson of it, dumped. Ignored when a higher attempt was accepted meanwhile.
   [[nodiscard]] Status RecordResult(const RunKey& key, const std::string& json);
   // Acknowledged or given up; unknown ones are ignored.
   [[nodiscard]] Status RecordForgotten(const std::vector<RunKey>& keys);

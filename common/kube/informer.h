@@ -26,6 +26,8 @@ struct InformerOptions {
   std::string ns;  // "": all
   std::string label_selector;
   std::string field_selector;
+  Duration backoff_base = std::chrono::milliseconds(800);
+  Duration backoff_max = std::chrono::seconds(30);
 };
 
 // Thread-safe.
@@ -34,7 +36,7 @@ class Informer {
   virtual ~Informer() = default;                      // stops and joins
   virtual void AddHandler(EventHandler handler) = 0;  // before Start
   virtual void Start() = 0;
-  virtual void Stop() = 0;
+  virtual void Stop() = 0;  // never from a handler
   // True once the first list is in the cache and its handlers have run.
   [[nodiscard]] virtual bool HasSynced() const = 0;
   [[nodiscard]] virtual bool WaitForSync(std::chrono::milliseconds timeout) const = 0;
@@ -42,6 +44,7 @@ class Informer {
   [[nodiscard]] virtual ObjectPtr Get(const std::string& key) const = 0;
   [[nodiscard]] virtual std::vector<ObjectPtr> All() const = 0;
   // After our own write: newer objects go into the cache at once, so the next reconcile sees them.
+  // The handlers hear of it when the watch brings it.
   virtual void Observe(const Json& object) = 0;
 };
 

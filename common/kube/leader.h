@@ -11,6 +11,10 @@
 #include "common/base/clock.h"
 #include "common/kube/client.h"
 
+namespace envicutor::metrics {
+class Registry;
+}  // namespace envicutor::metrics
+
 namespace envicutor::kube {
 
 struct LeaderOptions {
@@ -20,6 +24,7 @@ struct LeaderOptions {
   Duration lease_duration = std::chrono::seconds(15);
   Duration renew_deadline = std::chrono::seconds(10);
   Duration retry_period = std::chrono::seconds(2);
+  metrics::Registry* registry = nullptr;  // for leader_election_master_status
 };
 
 // Blocks until `stop`: waits to become leader, calls on_started (returns at once; start your

@@ -8,8 +8,6 @@ namespace {
 
 __extension__ using Wide = unsigned __int128;
 
-constexpr int kFractionDigits = 18;  // 10^18 < 2^60, so fraction * scale fits 128 bits
-constexpr uint64_t kFractionOne = 1'000'000'000'000'000'000U;
 constexpr size_t kMaxIntegerDigits = 19;  // INT64_MAX has 19
 constexpr int kMaxExponent = 1000;        // beyond it the answer is the same: overflow, or one
 
@@ -91,13 +89,17 @@ Result<Decimal> TakeDecimal(std::string_view* text, bool allow_exponent) {
 Result<int64_t> ScaleUp(const Decimal& number, uint64_t scale, int64_t max) {
   const Split split = SplitAtPoint(number);
   if (split.integer.size() > kMaxIntegerDigits) return ResourceExhausted("too large");
-  std::string fraction = split.fraction.substr(0, kFractionDigits);
-  const bool more = split.fraction.size() > static_cast<size_t>(kFractionDigits);
-  fraction.resize(kFractionDigits, '0');
+  // From the last digit on: each step divides by ten, and what is dropped only decides the
+  // rounding.
+  uint64_t part = 0;  // below scale, so digit * scale + part fits
+  bool rest = false;
+  for (auto digit = split.fraction.rbegin(); digit != split.fraction.rend(); ++digit) {
+    part += static_cast<uint64_t>(*digit - '0') * scale;
+    rest = rest || part % 10 != 0;
+    part /= 10;
+  }
   // At most 10^19 * 2^60 + 2^60: 124 bits.
-  const Wide part = Wide{ToInteger(fraction)} * scale;
-  Wide value = Wide{ToInteger(split.integer)} * scale + part / kFractionOne;
-  if (part % kFractionOne != 0 || (more && scale > 0)) value += 1;
+  const Wide value = Wide{ToInteger(split.integer)} * scale + part + (rest ? 1U : 0U);
   if (value > static_cast<Wide>(max)) return ResourceExhausted("too large");
   return static_cast<int64_t>(value);
 }

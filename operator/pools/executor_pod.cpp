@@ -55,7 +55,7 @@ Json ExecutorPod(const Json& pool, const PoolSpec& spec, const std::string& name
   if (options.executor.allow_degraded) args.push_back("--allow-degraded");
   Json container = {{"name", "agent"},
                     {"image", GetString(shape, "image", options.executor.image)},
-                    {"command", {"envicutor-executor-agent"}},
+                    {"command", Json::array({"envicutor-executor-agent"})},
                     {"args", std::move(args)},
                     {"env",
                      {FieldEnv("POD_IP", "status.podIP"), FieldEnv("POD_NAME", "metadata.name"),

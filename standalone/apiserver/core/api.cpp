@@ -69,10 +69,12 @@ void Api::OnPublished(const std::vector<std::pair<std::string, Change>>& changes
     }
     changed = true;
   }
-  if (!changed) return;
-  const std::lock_guard lock(registry_mutex_);
-  registry_ = Registry::With(crds_);
-  registry_generation_.fetch_add(1);
+  if (changed) {
+    const std::lock_guard lock(registry_mutex_);
+    registry_ = Registry::With(crds_);
+    registry_generation_.fetch_add(1);
+  }
+  if (on_change_) on_change_();
 }
 
 std::string Api::CrdNamesTaken(const Json& crd) const {

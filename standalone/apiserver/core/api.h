@@ -69,6 +69,10 @@ class Api {
   // Loads the store and the CRDs in it, makes the namespaces that are missing.
   [[nodiscard]] Status Start(const std::vector<std::string>& namespaces);
 
+  // Called after each publication, with the registry already renewed, on the thread that published; must
+  // not block. Set before Start.
+  void SetChangeListener(std::function<void()> listener) { on_change_ = std::move(listener); }
+
   [[nodiscard]] std::shared_ptr<const Registry> registry() const;
   [[nodiscard]] Store& store() { return *store_; }
   [[nodiscard]] const Clock& clock() const { return *clock_; }
@@ -147,6 +151,7 @@ class Api {
   Store* store_;
   const Clock* clock_;
   IdSource* ids_;
+  std::function<void()> on_change_;
   mutable std::mutex registry_mutex_;
   std::map<std::string, std::shared_ptr<const schema::CompiledCrd>> crds_;
   std::shared_ptr<const Registry> registry_;

@@ -1,0 +1,241 @@
+#include "standalone/apiserver/http/body.h"
+
+#include <yaml-cpp/yaml.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <set>
+
+#include "common/base/encoding.h"
+
+namespace envicutor::standalone {
+namespace {
+
+constexpr int kMaxDepth = 128;
+constexpr size_t kMaxDuplicates = 100;
+// Aliases multiply: a YAML of a few hundred bytes can name billions of nodes.
+constexpr size_t kMaxYamlNodes = 200'000;
+// Flow collections nest on yaml-cpp's stack before a depth can be seen in its tree.
+constexpr size_t kMaxYamlFlowDepth = 256;
+
+// Keys seen in each open object, to find duplicates that nlohmann silently resolves.
+class DuplicateFinder {
+ public:
+  bool operator()(int depth, Json::parse_event_t event, const Json& parsed) {
+    if (depth > kMaxDepth) {
+      too_deep_ = true;
+      return false;
+    }
+    switch (event) {
+      case Json::parse_event_t::object_start:
+        levels_.push_back({{}, pending_, true});
+        break;
+      case Json::parse_event_t::array_start:
+        levels_.push_back({{}, pending_, false});
+        break;
+      case Json::parse_event_t::object_end:
+      case Json::parse_event_t::array_end:
+        if (!levels_.empty()) levels_.pop_back();
+        break;
+      case Json::parse_event_t::key: {
+        const auto& key = parsed.get_ref<const std::string&>();
+        pending_ = key;
+        if (!levels_.empty() && !levels_.back().keys.insert(key).second &&
+            duplicates_.size() < kMaxDuplicates) {
+          duplicates_.push_back(Path(key));
+        }
+        break;
+      }
+      case Json::parse_event_t::value:
+        break;
+    }
+    return true;
+  }
+  [[nodiscard]] bool too_deep() const { return too_deep_; }
+  [[nodiscard]] std::vector<std::string> Take() { return std::move(duplicates_); }
+
+ private:
+  struct Level {
+    std::set<std::string> keys;
+    std::string name;
+    bool object = true;
+  };
+  [[nodiscard]] std::string Path(const std::string& key) const {
+    std::string path;
+    for (size_t i = 1; i < levels_.size(); ++i) {
+      if (levels_[i - 1].object) path += levels_[i].name + ".";
+    }
+    return path + key;
+  }
+
+  std::vector<Level> levels_;
+  std::string pending_;
+  std::vector<std::string> duplicates_;
+  bool too_deep_ = false;
+};
+
+// YAML 1.2 core scalars, as sigs.k8s.io/yaml reads them (yes and no are strings there too).
+Json Scalar(const YAML::Node& node) {
+  const std::string& text = node.Scalar();
+  if (node.Tag() == "!" || node.Tag() == "tag:yaml.org,2002:str") return text;
+  if (text.empty() || text == "~" || text == "null" || text == "Null" || text == "NULL") {
+    return nullptr;
+  }
+  if (text == "true" || text == "True" || text == "TRUE") return true;
+  if (text == "false" || text == "False" || text == "FALSE") return false;
+  const char* begin = text.data();
+  const char* end = begin + text.size();
+  if (*begin == '+') ++begin;
+  int64_t integer = 0;
+  if (const auto [at, error] = std::from_chars(begin, end, integer);
+      error == std::errc() && at == end) {
+    // 0123 is octal to some and decimal to others; Kubernetes' reads it as octal.
+    if (text.size() > 1 && text[0] == '0') {
+      if (const auto [octal_at, octal_error] = std::from_chars(begin, end, integer, 8);
+          octal_error == std::errc() && octal_at == end) {
+        return integer;
+      }
+      return text;
+    }
+    return integer;
+  }
+  double number = 0;
+  if (const auto [at, error] = std::from_chars(begin, end, number);
+      error == std::errc() && at == end && std::isfinite(number)) {
+    return number;
+  }
+  return text;
+}
+
+class YamlReader {
+ public:
+  ApiResult<Json> Read(const YAML::Node& node, int depth, const std::string& path) {
+    if (depth > kMaxDepth) return BadRequestError("the YAML is nested too deeply");
+    if (++nodes_ > kMaxYamlNodes) return BadRequestError("the YAML has too many nodes");
+    switch (node.Type()) {
+      case YAML::NodeType::Scalar:
+        return Scalar(node);
+      case YAML::NodeType::Sequence: {
+        Json list = Json::array();
+        for (const YAML::Node& item : node) {
+          API_ASSIGN(Json value, Read(item, depth + 1, path));
+          list.push_back(std::move(value));
+        }
+        return list;
+      }
+      case YAML::NodeType::Map: {
+        Json object = Json::object();
+        for (const auto& entry : node) {
+          if (!entry.first.IsScalar()) return BadRequestError("a YAML key is not a string");
+          const std::string key = entry.first.Scalar();
+          const std::string field = path.empty() ? key : path + "." + key;
+          API_ASSIGN(Json value, Read(entry.second, depth + 1, field));
+          if (object.contains(key) && duplicates_.size() < kMaxDuplicates) {
+            duplicates_.push_back(field);
+          }
+          object[key] = std::move(value);
+        }
+        return object;
+      }
+      default:
+        return Json(nullptr);
+    }
+  }
+  [[nodiscard]] std::vector<std::string> Take() { return std::move(duplicates_); }
+
+ private:
+  size_t nodes_ = 0;
+  std::vector<std::string> duplicates_;
+};
+
+bool FlowTooDeep(std::string_view text) {
+  size_t depth = 0;
+  for (const char c : text) {
+    if (c == '[' || c == '{') {
+      if (++depth > kMaxYamlFlowDepth) return true;
+    } else if ((c == ']' || c == '}') && depth > 0) {
+      --depth;
+    }
+  }
+  return false;
+}
+
+// Block nesting needs a column each, or "- - - -" on one line.
+bool BlockTooDeep(std::string_view text) {
+  size_t column = 0;
+  bool leading = true;
+  for (const char c : text) {
+    if (c == '\n') {
+      column = 0;
+      leading = true;
+      continue;
+    }
+    leading = leading && (c == ' ' || c == '-' || c == '?');
+    if (leading && ++column > 2048) return true;
+  }
+  return false;
+}
+
+ApiResult<Body> DecodeYaml(std::string_view bytes) {
+  if (FlowTooDeep(bytes) || BlockTooDeep(bytes)) {
+    return BadRequestError("the YAML is nested too deeply");
+  }
+  try {
+    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(bytes));
+    if (documents.size() != 1) {
+      return BadRequestError("the body must be one YAML document, not " +
+                             std::to_string(documents.size()));
+    }
+    YamlReader reader;
+    Body body;
+    API_ASSIGN(body.json, reader.Read(documents[0], 0, ""));
+    body.duplicate_fields = reader.Take();
+    return body;
+  } catch (const YAML::Exception& error) {
+    return BadRequestError(std::string("error decoding YAML: ") + error.what());
+  }
+}
+
+}  // namespace
+
+std::string MediaType(std::string_view content_type) {
+  std::string type(content_type.substr(0, content_type.find(';')));
+  while (!type.empty() && type.back() == ' ') type.pop_back();
+  std::transform(type.begin(), type.end(), type.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return type;
+}
+
+ApiResult<Body> DecodeJson(std::string_view bytes) {
+  DuplicateFinder finder;
+  Body body;
+  try {
+    body.json = Json::parse(bytes.begin(), bytes.end(),
+                            [&](int depth, Json::parse_event_t event, const Json& parsed) {
+                              return finder(depth, event, parsed);
+                            });
+  } catch (const Json::exception& error) {
+    return BadRequestError(std::string("error decoding JSON: ") + error.what());
+  }
+  if (finder.too_deep()) return BadRequestError("the JSON is nested too deeply");
+  body.duplicate_fields = finder.Take();
+  return body;
+}
+
+ApiResult<Body> DecodeBody(std::string_view content_type, std::string_view bytes) {
+  const std::string type = MediaType(content_type);
+  if (type.empty() || type == "application/json" || type == "*/*" ||
+      type == "application/x-www-form-urlencoded") {
+    return DecodeJson(bytes);
+  }
+  if (type == "application/yaml" || type == "application/x-yaml" || type == "text/yaml" ||
+      type == "text/x-yaml") {
+    return DecodeYaml(bytes);
+  }
+  return UnsupportedMediaTypeError(
+      "the body of the request was in an unknown format - accepted media types include: "
+      "application/json, application/yaml");
+}
+
+}  // namespace envicutor::standalone

@@ -159,13 +159,13 @@ class HttpClient final : public Client {
   }
 
   // The 2xx response, or why there is none.
-  Result<http::Response> Send(http::Request request) {
+  Result<http::Response> Send(http::Request request, const std::stop_token& stop = {}) {
     ENVICUTOR_RETURN_IF_ERROR(Prepare(request));
     for (int attempt = 0;; ++attempt) {
-      Result<http::Response> response = http_->Send(request);
+      Result<http::Response> response = http_->Send(request, stop);
       Count(request.method, response);
       if (!response.ok() || response->status / 100 == 2) return response;
-      if (attempt == kMaxRetries || !WaitAsAdvised(*response)) return Refused(*response);
+      if (attempt == kMaxRetries || !WaitAsAdvised(*response, stop)) return Refused(*response);
     }
   }
 
@@ -175,7 +175,7 @@ class HttpClient final : public Client {
   }
 
   // False when the server did not say when to try again, or the client is being destroyed.
-  bool WaitAsAdvised(const http::Response& response) {
+  bool WaitAsAdvised(const http::Response& response, const std::stop_token& stop) {
     if (response.status != 429 && response.status != 503) return false;
     const std::string text = response.headers.Get("Retry-After");
     int64_t seconds = -1;
@@ -183,7 +183,7 @@ class HttpClient final : public Client {
     if (seconds < 0) return false;
     const auto wait = std::min<std::chrono::seconds>(std::chrono::seconds(seconds), kMaxRetryAfter);
     std::unique_lock lock(mutex_);
-    return !wake_.wait_for(lock, wait, [this] { return closing_; });
+    return !wake_.wait_for(lock, stop, wait, [this] { return closing_; }) && !stop.stop_requested();
   }
 
   void Count(const std::string& method, const Result<http::Response>& response) {
@@ -192,8 +192,8 @@ class HttpClient final : public Client {
         .Increment();
   }
 
-  Result<Json> Object(http::Request request) {
-    ENVICUTOR_ASSIGN(const http::Response response, Send(std::move(request)));
+  Result<Json> Object(http::Request request, const std::stop_token& stop = {}) {
+    ENVICUTOR_ASSIGN(const http::Response response, Send(std::move(request), stop));
     Result<Json> object = ParseJson(response.body);
     if (!object.ok()) return Unavailable("the API server's answer: " + object.status().message());
     return object;
@@ -207,7 +207,7 @@ class HttpClient final : public Client {
       std::string target = type.Path(ns) + "?" + "limit=" + std::to_string(page_size);
       if (!next.empty()) target += "&continue=" + http::PercentEncode(next);
       target += Selectors(options.label_selector, options.field_selector);
-      ENVICUTOR_ASSIGN(Json page, Object({"GET", std::move(target), {}, ""}));
+      ENVICUTOR_ASSIGN(Json page, Object({"GET", std::move(target), {}, ""}, options.stop));
       list.resource_version = ResourceVersionOf(page);
       next = GetString(At(page, {"metadata"}), "continue");
       if (auto items = page.find("items"); items != page.end() && items->is_array()) {
@@ -231,7 +231,7 @@ class HttpClient final : public Client {
   TokenSource token_;
   const metrics::RestClientMetrics metrics_;
   std::mutex mutex_;
-  std::condition_variable wake_;
+  std::condition_variable_any wake_;
   bool closing_ = false;
 };
 

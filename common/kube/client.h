@@ -27,6 +27,7 @@ struct ListOptions {
   std::string label_selector;
   std::string field_selector;
   int64_t page_size = 500;  // pages are followed to the end
+  std::stop_token stop;     // Cancelled when it is requested
 };
 
 struct List {

@@ -58,9 +58,10 @@ class ReflectingInformer final : public Informer {
   void Reflect(const std::stop_token& stop) {
     Backoff backoff(options_.backoff_base, options_.backoff_max);
     std::string version;  // empty: a list is needed
+    bool expired_before = false;
     while (!stop.stop_requested()) {
       if (version.empty()) {
-        const Status listed = ListOnce(&version);
+        const Status listed = ListOnce(&version, stop);
         if (!listed.ok()) {
           Complain("list failed", listed);
           Pause(backoff.Next(), stop);
@@ -71,14 +72,17 @@ class ReflectingInformer final : public Informer {
       bool got_any = false;
       const Status watched = WatchOnce(&version, &got_any, stop);
       if (stop.stop_requested()) return;
-      if (got_any || std::chrono::steady_clock::now() - start > kGoodWatch) backoff.Reset();
-      if (watched.ok() && got_any) continue;  // ended in order: on from the last version
+      const bool good = got_any || std::chrono::steady_clock::now() - start > kGoodWatch;
+      if (good) backoff.Reset();
+      if (watched.ok() && good) continue;  // ended in order: on from the last version
       if (!watched.ok()) {
         Complain("watch ended", watched);
         if (NeedsList(watched.code())) version.clear();
-        // The first relist after a 410 is prompt; a server that goes on so is not hammered.
-        if (watched.code() == Code::kExpired && got_any) continue;
       }
+      // The first relist after a 410 is prompt; a server that goes on like that is not hammered.
+      const bool expired = watched.code() == Code::kExpired;
+      if (expired && !std::exchange(expired_before, true)) continue;
+      expired_before = expired;
       Pause(backoff.Next(), stop);
     }
   }
@@ -89,10 +93,11 @@ class ReflectingInformer final : public Informer {
            code != Code::kResourceExhausted;
   }
 
-  Status ListOnce(std::string* version) {
+  Status ListOnce(std::string* version, const std::stop_token& stop) {
     ListOptions list_options;
     list_options.label_selector = options_.label_selector;
     list_options.field_selector = options_.field_selector;
+    list_options.stop = stop;
     ENVICUTOR_ASSIGN(List list, client_.ListAll(type_, options_.ns, list_options));
     const std::string listed_version = list.resource_version;
     Announce(cache_.Replace(std::move(list)));

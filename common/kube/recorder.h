@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "common/base/clock.h"
 #include "common/kube/client.h"
 
 namespace envicutor::kube {

@@ -1,0 +1,172 @@
+#include "executor-agent/sandbox/native/native_box.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "common/base/log.h"
+#include "executor-agent/sandbox/box_files.h"
+#include "executor-agent/sandbox/native/stage.h"
+
+namespace envicutor::agent::native {
+namespace {
+
+constexpr int64_t kMinDisk = 64 << 10;
+constexpr uint64_t kMinInodes = 4096;
+constexpr uint64_t kMaxInodes = 262'144;
+constexpr uint64_t kBytesAnInode = 4096;
+
+Result<UniqueFd> OpenFolder(int top, const char* name) {
+  UniqueFd fd(::openat(top, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  if (!fd.valid()) return ErrnoStatus(errno, std::string("open the box's ") + name);
+  return fd;
+}
+
+// Seekable, so that the extractor can read a zip's directory at its end.
+Result<UniqueFd> MemoryFile(const std::string& content) {
+  UniqueFd fd(::memfd_create("archive", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (!fd.valid()) return ErrnoStatus(errno, "memfd_create");
+  size_t done = 0;
+  while (done < content.size()) {
+    const ssize_t wrote = ::write(fd.get(), content.data() + done, content.size() - done);
+    if (wrote <= 0) return ErrnoStatus(errno, "write the archive");
+    done += static_cast<size_t>(wrote);
+  }
+  if (::lseek(fd.get(), 0, SEEK_SET) != 0 ||
+      ::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) !=
+          0) {
+    return ErrnoStatus(errno, "seal the archive");
+  }
+  return fd;
+}
+
+}  // namespace
+
+StageOutcome SandboxError(std::string error) {
+  StageOutcome outcome;
+  outcome.killed = StageOutcome::Killed::kSandboxError;
+  outcome.error = std::move(error);
+  return outcome;
+}
+
+Result<std::unique_ptr<NativeBox>> NativeBox::Make(std::shared_ptr<Engine> engine,
+                                                   BoxEnvironment environment,
+                                                   int64_t max_disk_bytes) {
+  ENVICUTOR_ASSIGN(const unsigned uid, engine->TakeUid());
+  std::unique_ptr<NativeBox> box(
+      new NativeBox(std::move(engine), std::move(environment), max_disk_bytes, uid));
+  ENVICUTOR_ASSIGN(const uint64_t generation, box->engine_->spawner().EnsureRunning());
+  ENVICUTOR_RETURN_IF_ERROR(box->Attach(generation));
+  return box;
+}
+
+NativeBox::~NativeBox() {
+  files_.reset();
+  top_.reset();
+  if (generation_ != 0) {
+    Request request;
+    request.op = Op::kDropBox;
+    request.id = id_;
+    const Result<UniqueFd> dropped = engine_->spawner().Call(generation_, request, {}, {});
+    // Unavailable: that spawner ended, and its mounts with it.
+    if (!dropped.ok() && dropped.status().code() != Code::kUnavailable) {
+      log::Error("box not removed", {{"error", dropped.status().ToString()}});
+    }
+  }
+  engine_->GiveBackUid(uid_);
+}
+
+Status NativeBox::Attach(uint64_t generation) {
+  Request request;
+  request.op = Op::kMakeBox;
+  request.id = engine_->NextBoxId();
+  request.uid = uid_;
+  request.disk_bytes = static_cast<uint64_t>(std::max(max_disk_bytes_, kMinDisk));
+  request.inodes = std::clamp(request.disk_bytes / kBytesAnInode, kMinInodes, kMaxInodes);
+  ENVICUTOR_ASSIGN(UniqueFd top, engine_->spawner().Call(generation, request, {}, {}));
+  id_ = request.id;
+  generation_ = generation;
+  ENVICUTOR_ASSIGN(UniqueFd files, OpenFolder(top.get(), kBoxDir));
+  if (files_.valid()) ENVICUTOR_RETURN_IF_ERROR(CopyTree(files_.get(), files.get(), uid_));
+  top_ = std::move(top);
+  files_ = std::move(files);
+  used_ = false;
+  return OkStatus();
+}
+
+Result<uint64_t> NativeBox::EnsureAttached() {
+  ENVICUTOR_ASSIGN(const uint64_t generation, engine_->spawner().EnsureRunning());
+  if (generation != generation_) ENVICUTOR_RETURN_IF_ERROR(Attach(generation));
+  return generation;
+}
+
+Status NativeBox::EmptyScratch() {
+  if (!used_) return OkStatus();
+  for (const char* name : {kTmpDir, kShmDir}) {
+    ENVICUTOR_ASSIGN(const UniqueFd folder, OpenFolder(top_.get(), name));
+    ENVICUTOR_RETURN_IF_ERROR(EmptyFolder(folder.get()));
+    if (::fchmod(folder.get(), 01777) != 0) return ErrnoStatus(errno, "chmod in the box");
+  }
+  used_ = false;
+  return OkStatus();
+}
+
+Status NativeBox::WriteFile(const api::RunFile& file) {
+  return WriteBoxFile(files_.get(), file, uid_);
+}
+
+Result<api::OutputFile> NativeBox::ReadFile(const std::string& path, size_t max_bytes) {
+  return ReadBoxFile(files_.get(), path, max_bytes);
+}
+
+Result<std::unique_ptr<Box>> NativeBox::Clone() {
+  ENVICUTOR_ASSIGN(std::unique_ptr<NativeBox> box, Make(engine_, environment_, max_disk_bytes_));
+  ENVICUTOR_RETURN_IF_ERROR(CopyTree(files_.get(), box->files_.get(), box->uid_));
+  return std::unique_ptr<Box>(std::move(box));
+}
+
+StageOutcome NativeBox::Run(const StageSpec& spec, std::stop_token stop) {
+  return RunStage(spec, -1, UniqueFd(), stop);
+}
+
+StageOutcome NativeBox::Extract(const std::string& archive, const api::Limits& limits,
+                                std::stop_token stop) {
+  if (engine_->extractor() < 0) {
+    return SandboxError("the extractor " + engine_->extractor_path() + " is missing");
+  }
+  Result<UniqueFd> file = MemoryFile(archive);
+  if (!file.ok()) return SandboxError(file.status().ToString());
+  StageSpec spec;
+  spec.argv = {"envicutor-extract"};
+  spec.limits = limits;
+  return RunStage(spec, engine_->extractor(), std::move(*file), stop);
+}
+
+StageOutcome NativeBox::RunStage(const StageSpec& spec, int program_fd, UniqueFd stdin_file,
+                                 const std::stop_token& stop) {
+  // Twice: when the spawner turns out to be dead, a new one is started and the box moved to it.
+  for (int attempt = 0;; ++attempt) {
+    Result<uint64_t> generation = EnsureAttached();
+    Status ready = generation.ok() ? EmptyScratch() : generation.status();
+    Result<uint64_t> environment = ready;
+    if (ready.ok()) environment = engine_->PrepareEnvironment(*generation, environment_);
+    if (environment.ok()) {
+      used_ = true;
+      const StageBox box{engine_.get(), *generation, id_, *environment, uid_, top_.get()};
+      Stage stage(box, spec, program_fd, std::move(stdin_file));
+      const Status started = stage.Start();
+      if (started.ok()) return stage.Supervise(stop);
+      if (started.code() == Code::kInvalidArgument) return stage.NotExecutable(started);
+      environment = started;
+      stdin_file = stage.TakeStdinFile();
+    }
+    if (environment.status().code() != Code::kUnavailable || attempt == 1) {
+      return SandboxError(environment.status().ToString());
+    }
+  }
+}
+
+}  // namespace envicutor::agent::native

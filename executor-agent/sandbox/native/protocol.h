@@ -1,0 +1,81 @@
+// What the agent and its spawner (executor-agent/spawner) say to each other. Both are of one build:
+// the spawner's program is embedded in the agent.
+//
+// One SOCK_SEQPACKET pair carries requests and replies, one at a time. Each run has a pair of its
+// own, on which the box's init sends Events to the agent. Nothing that ran in a box ever holds
+// either.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+namespace envicutor::agent::native {
+
+enum class Op : uint32_t {
+  kHello,            // payload: hub folder NUL, seccomp filter (sock_filter[]); first message
+  kMakeEnvironment,  // id; payload: view NUL shell NUL env-binary NUL passwd NUL group NUL
+  kDropEnvironment,  // id
+  kMakeBox,          // id, uid, disk_bytes, inodes; reply has a descriptor of its top folder
+  kDropBox,          // id
+  kRun,              // see RunFd; reply has a pidfd of the init
+};
+
+// Descriptors of kRun, in this order; the last two only with their flags.
+enum RunFd { kCgroupFd, kStdinFd, kStdoutFd, kStderrFd, kControlFd, kFirstOptionalFd };
+inline constexpr uint32_t kHasProgramFd = 1;  // execute this descriptor instead of argv[0]
+inline constexpr uint32_t kHasPayloadFd = 2;  // the payload is in this memfd
+inline constexpr uint32_t kNoCgroup = 4;      // the cgroup descriptor is only a filler
+inline constexpr uint32_t kLimitNproc = 8;    // no pids controller: use RLIMIT_NPROC (degraded)
+inline constexpr size_t kMaxFds = 7;
+
+// A message is a Request and the payload. Bigger payloads of kRun travel in a memfd.
+inline constexpr size_t kMaxInlinePayload = 48U << 10U;
+// argv and env together: what execve takes at most with a usual stack.
+inline constexpr size_t kMaxPayload = 6U << 20U;
+inline constexpr size_t kMaxEnvironments = 64;
+inline constexpr size_t kMaxStrings = 4096;  // argv and env entries of a run
+
+struct Request {
+  Op op = Op::kHello;
+  uint32_t flags = 0;
+  uint64_t id = 0;           // of the environment or box
+  uint64_t environment = 0;  // kRun: which one
+  uint64_t disk_bytes = 0;
+  uint64_t inodes = 0;
+  uint64_t max_open_files = 0;
+  uint64_t max_file_size = 0;
+  uint64_t stack = 0;
+  uint64_t max_processes = 0;
+  uint32_t uid = 0;
+  uint32_t argc = 0;
+  uint32_t envc = 0;
+  uint32_t payload_size = 0;
+};
+
+struct Reply {
+  int32_t error = 0;  // errno, 0 when it was done
+  int32_t pid = 0;
+  std::array<char, 120> what{};  // which step failed
+};
+
+enum class EventKind : uint32_t {
+  kStarting,     // sent just before execve: wall_nanos is then, cpu_nanos what was spent until then
+  kExecFailed,   // value is errno
+  kSetupFailed,  // value is errno, what is the step
+  kExited,       // value is the wait status; cpu_nanos the init's own use since kStarting
+};
+
+struct Event {
+  EventKind kind = EventKind::kStarting;
+  int32_t value = 0;
+  int64_t wall_nanos = 0;  // CLOCK_MONOTONIC
+  int64_t cpu_nanos = 0;
+  std::array<char, 64> what{};
+};
+
+// Names inside a box's tmpfs; its top is only seen from outside.
+inline constexpr char kBoxDir[] = "box";
+inline constexpr char kTmpDir[] = "tmp";
+inline constexpr char kShmDir[] = "shm";
+
+}  // namespace envicutor::agent::native

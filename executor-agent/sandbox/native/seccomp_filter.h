@@ -1,0 +1,17 @@
+// The system-call filter of every program in a box: what has no business there fails with an error
+// (the program goes on), so that a hole in it is out of reach.
+#pragma once
+
+#include <linux/filter.h>
+
+#include <vector>
+
+#include "common/base/status.h"
+
+namespace envicutor::agent::native {
+
+// Compiled once. Default: allowed; refused calls and why are in seccomp_filter.cpp. Calls of other
+// ABIs (i386, x32) and calls newer than the list was written for fail with ENOSYS.
+[[nodiscard]] Result<std::vector<sock_filter>> CompileSeccompFilter();
+
+}  // namespace envicutor::agent::native

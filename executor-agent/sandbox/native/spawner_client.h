@@ -1,0 +1,52 @@
+// The agent's side of the spawner: starts it, talks to it, starts it again when it died.
+#pragma once
+
+#include <atomic>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "common/base/status.h"
+#include "common/base/unique_fd.h"
+#include "executor-agent/cgroup/group.h"
+#include "executor-agent/sandbox/native/protocol.h"
+
+namespace envicutor::agent::native {
+
+// Thread-safe; one request at a time is on the way.
+class SpawnerClient {
+ public:
+  // `hello` is the payload of kHello. `parent`: where the spawner gets a group of its own
+  // ("spawner"), so that who destroys the parent's children finds it too; nullptr without control
+  // groups. Outlives this.
+  SpawnerClient(std::string hello, const cgroup::Group* parent);
+  ~SpawnerClient();  // ends the spawner, and with it every box
+  SpawnerClient(const SpawnerClient&) = delete;
+  SpawnerClient& operator=(const SpawnerClient&) = delete;
+
+  // Starts the spawner unless one is running. Which one it is, counted from 1, is the result: its
+  // environments and boxes are gone when a later call gives another number.
+  [[nodiscard]] Result<uint64_t> EnsureRunning();
+
+  // Does the request, if spawner `generation` still serves; Unavailable when it does not or died
+  // meanwhile. Other errors are the spawner's own: the step and errno.
+  [[nodiscard]] Result<UniqueFd> Call(uint64_t generation, const Request& request,
+                                      std::string_view payload, std::span<const int> fds);
+  [[nodiscard]] pid_t pid() const { return pid_.load(); }  // -1: none
+
+ private:
+  [[nodiscard]] Status Start();
+  [[nodiscard]] Result<UniqueFd> Exchange(const Request& request, std::string_view payload,
+                                          std::span<const int> fds);
+  void End();
+
+  const std::string hello_;
+  const cgroup::Group* const parent_;
+  std::mutex mutex_;
+  UniqueFd socket_;
+  std::atomic<pid_t> pid_{-1};
+  uint64_t generation_ = 0;
+};
+
+}  // namespace envicutor::agent::native

@@ -1,0 +1,243 @@
+// Watching over a stage until it is over (stage.h). The first reason to end it is the one that
+// counts.
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <csignal>
+#include <cstring>
+#include <ctime>
+
+#include "common/base/log.h"
+#include "executor-agent/sandbox/native/process_tree.h"
+#include "executor-agent/sandbox/native/stage.h"
+
+namespace envicutor::agent::native {
+namespace {
+
+using api::Limit;
+
+constexpr int64_t kSecond = 1'000'000'000;
+// A box is set up in about a millisecond; a machine may be slow, but not for ever.
+constexpr int64_t kSetupNanos = 60 * kSecond;
+// How long the kernel may take to end a killed box with many processes.
+constexpr int64_t kDeathNanos = 60 * kSecond;
+constexpr int64_t kDegradedLookNanos = 20'000'000;
+constexpr int kExecNotFound = 127;  // as a shell has it
+constexpr int kExecRefused = 126;
+
+int64_t NowNanos() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * kSecond + now.tv_nsec;
+}
+
+int Poll(pollfd* fds, size_t count, int64_t nanos) {
+  const timespec wait{nanos / kSecond, nanos % kSecond};
+  return ::ppoll(fds, count, &wait, nullptr);
+}
+
+}  // namespace
+
+StageOutcome Stage::Supervise(const std::stop_token& stop) {
+  begin_nanos_ = NowNanos();
+  const UniqueFd stop_event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  const std::stop_callback wake(stop, [&] {
+    const uint64_t one = 1;
+    (void)!::write(stop_event.get(), &one, sizeof(one));
+  });
+  Loop(stop_event.get());
+  AwaitDeath();
+  Finish();
+  return std::move(outcome_);
+}
+
+void Stage::Loop(int stop_event) {
+  while (!exit_nanos_ && !dead_ && outcome_.killed == Killed::kNo) {
+    std::array<pollfd, 6> fds{pollfd{control_.get(), POLLIN, 0}, pollfd{pidfd_.get(), POLLIN, 0},
+                              pollfd{stop_event, POLLIN, 0},     pollfd{stdin_.fd(), POLLOUT, 0},
+                              pollfd{stdout_.fd(), POLLIN, 0},   pollfd{stderr_.fd(), POLLIN, 0}};
+    const int64_t now = NowNanos();
+    if (Poll(fds.data(), fds.size(), NextLookNanos(now)) < 0 && errno != EINTR) {
+      Kill(Killed::kSandboxError, "");
+      outcome_.error = std::string("poll: ") + std::strerror(errno);
+      return;
+    }
+    // What the program did by itself comes first: an exit just before a deadline is an exit.
+    if (fds[0].revents != 0) ReadEvents();
+    if (fds[1].revents != 0) dead_ = true;
+    if (fds[3].revents != 0) stdin_.Serve();
+    if (fds[4].revents != 0) ReadOutput(&stdout_, "maxStdout");
+    if (fds[5].revents != 0) ReadOutput(&stderr_, "maxStderr");
+    if (exit_nanos_ || dead_) return;
+    if (fds[2].revents != 0) Kill(Killed::kCancelled, "");
+    CheckTime(NowNanos());
+    CheckMemory();
+  }
+}
+
+int64_t Stage::NextLookNanos(int64_t now) const {
+  if (!start_nanos_) return std::max<int64_t>(begin_nanos_ + kSetupNanos - now, 0);
+  const int64_t wall = std::max<int64_t>(*start_nanos_ + budget_.wall_nanos - now, 0);
+  int64_t look = std::min(wall, budget_.UntilNextLook(CpuUsedMicros()));
+  if (!box_.engine->has_memory()) look = std::min(look, kDegradedLookNanos);
+  return look;
+}
+
+void Stage::CheckTime(int64_t now) {
+  if (outcome_.killed != Killed::kNo) return;
+  if (!start_nanos_) {
+    if (now - begin_nanos_ < kSetupNanos) return;
+    Kill(Killed::kSandboxError, "");
+    outcome_.error = "the box was not set up in time";
+    return;
+  }
+  if (CpuUsedMicros() >= budget_.cpu_micros) {
+    Kill(Killed::kCpuTime, budget_.extra ? "extraTime" : "cpuTime");
+  } else if (now - *start_nanos_ >= budget_.wall_nanos) {
+    Kill(Killed::kWallTime, "wallTime");
+  }
+}
+
+void Stage::CheckMemory() {
+  if (box_.engine->has_memory() || !start_nanos_ || outcome_.killed != Killed::kNo) return;
+  const int64_t bytes = ResidentBytes(group_.group);
+  degraded_peak_bytes_ = std::max(degraded_peak_bytes_, bytes);
+  if (bytes > Value(Limit::kMemory)) Kill(Killed::kMemory, "memory");
+}
+
+int64_t Stage::CpuUsedMicros() const {
+  std::array<char, 1024> text;
+  const ssize_t got =
+      cpu_stat_.valid() ? ::pread(cpu_stat_.get(), text.data(), text.size(), 0) : -1;
+  if (got <= 0) return 0;
+  const int64_t usage = cgroup::FlatKeyed({text.data(), static_cast<size_t>(got)}, "usage_usec");
+  return std::max<int64_t>(usage - setup_cpu_micros_ - init_cpu_micros_, 0);
+}
+
+void Stage::ReadEvents() {
+  Event event;
+  while (control_.valid()) {
+    const ssize_t got = ::recv(control_.get(), &event, sizeof(event), MSG_DONTWAIT);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0 && errno == EAGAIN) return;
+    if (got != static_cast<ssize_t>(sizeof(event))) {
+      control_.reset();  // the init is gone; its pidfd says when all is
+      return;
+    }
+    event.what.back() = 0;
+    switch (event.kind) {
+      case EventKind::kStarting:
+        start_nanos_ = event.wall_nanos;
+        setup_cpu_micros_ = event.cpu_nanos / 1000;
+        break;
+      case EventKind::kExecFailed: {
+        // The init reports exit code 127 next; a shell would tell the two apart.
+        const std::string message =
+            "envicutor: cannot execute " + spec_.argv[0] + ": " + std::strerror(event.value) + "\n";
+        outcome_.exit_code = event.value == ENOENT ? kExecNotFound : kExecRefused;
+        outcome_.stderr_data = message;
+        break;
+      }
+      case EventKind::kSetupFailed:
+        if (outcome_.killed != Killed::kNo) break;
+        if (event.value == ENOMEM) {
+          Kill(Killed::kMemory, "memory");
+        } else {
+          Kill(Killed::kSandboxError, "");
+          outcome_.error = std::string(event.what.data()) + ": " + std::strerror(event.value);
+        }
+        break;
+      case EventKind::kExited:
+        exit_nanos_ = event.wall_nanos;
+        init_cpu_micros_ = event.cpu_nanos / 1000;
+        wait_status_ = event.value;
+        break;
+    }
+  }
+}
+
+void Stage::ReadOutput(OutputStream* stream, const char* limit) {
+  (void)stream->Read();
+  if (stream->over()) Kill(Killed::kOutput, limit);
+}
+
+void Stage::Kill(Killed why, std::string_view limit) {
+  if (outcome_.killed != Killed::kNo) return;
+  // The last word before the verdict: it may have ended by itself a moment ago.
+  if (why != Killed::kSandboxError && why != Killed::kOutput) ReadEvents();
+  if (exit_nanos_ && why != Killed::kOutput) return;
+  if (outcome_.killed != Killed::kNo) return;
+  outcome_.killed = why;
+  outcome_.killed_limit = limit;
+  if (group_.group.valid() && group_.group.Kill().ok()) return;
+  // The kernel ends the PID namespace with its init.
+  (void)::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
+}
+
+void Stage::AwaitDeath() {
+  // When the init exits the kernel kills what is left in its PID namespace, whatever session it is
+  // in, and the pidfd becomes readable after the last of them.
+  const int64_t deadline = NowNanos() + kDeathNanos;
+  while (!dead_) {
+    pollfd wait{pidfd_.get(), POLLIN, 0};
+    const int64_t left = deadline - NowNanos();
+    if (left <= 0) {
+      log::Error("a box does not die", {{"box", std::to_string(box_.id)}});
+      outcome_.killed = Killed::kSandboxError;
+      outcome_.error = "the box's processes could not be ended";
+      return;
+    }
+    if (Poll(&wait, 1, std::min(left, kSecond)) > 0) dead_ = true;
+  }
+  ReadEvents();
+  stdin_.Close();
+  // What was still in the pipes; nobody can write any more.
+  while (stdout_.Read()) {
+  }
+  while (stderr_.Read()) {
+  }
+}
+
+void Stage::Finish() {
+  const int64_t end = exit_nanos_.value_or(NowNanos());
+  outcome_.wall_time_micros = start_nanos_ ? std::max<int64_t>(end - *start_nanos_, 0) / 1000 : 0;
+  outcome_.cpu_time_micros = start_nanos_ ? CpuUsedMicros() : 0;
+  outcome_.memory_bytes = box_.engine->has_memory()
+                              ? group_.group.ReadNumber(cgroup::kMemoryPeak, 0)
+                              : degraded_peak_bytes_;
+  outcome_.oom_killed =
+      group_.group.valid() && group_.group.ReadKey(cgroup::kMemoryEvents, "oom_kill") > 0;
+  struct statfs info {};
+  if (::fstatfs(box_.top, &info) == 0) outcome_.disk_full = info.f_bfree == 0 || info.f_ffree == 0;
+  outcome_.stdout_bytes = stdout_.total();
+  outcome_.stderr_bytes = stderr_.total() + static_cast<int64_t>(outcome_.stderr_data.size());
+  outcome_.stdout_data = stdout_.TakeKept();
+  outcome_.stderr_data = stderr_.TakeKept() + outcome_.stderr_data;
+  if (outcome_.killed == Killed::kNo && (stdout_.over() || stderr_.over())) {
+    outcome_.killed = Killed::kOutput;
+    outcome_.killed_limit = stdout_.over() ? "maxStdout" : "maxStderr";
+  }
+  if (outcome_.killed != Killed::kNo) return;
+  if (!exit_nanos_) {
+    // In a box whose memory is too small for anything, the start itself may be what is killed.
+    outcome_.killed = outcome_.oom_killed ? Killed::kMemory : Killed::kSandboxError;
+    outcome_.killed_limit = outcome_.oom_killed ? "memory" : "";
+    outcome_.error = outcome_.oom_killed ? "" : "the box's init died";
+    return;
+  }
+  if (WIFSIGNALED(wait_status_)) {
+    outcome_.exit_signal = WTERMSIG(wait_status_);
+  } else if (outcome_.exit_code < 0) {
+    outcome_.exit_code = WEXITSTATUS(wait_status_);
+  }
+}
+
+}  // namespace envicutor::agent::native

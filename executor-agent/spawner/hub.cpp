@@ -1,0 +1,115 @@
+// The hub: a tmpfs in the spawner's own mount namespace with one tmpfs for each box. Nothing here
+// is visible outside, and all of it is gone when the spawner is.
+#include <fcntl.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "executor-agent/spawner/spawner.h"
+
+namespace envicutor::agent::native {
+namespace {
+
+constexpr size_t kMaxFilter = 2048;
+constexpr int kLastCapability = 63;
+
+char hub[512];
+sock_filter filter[kMaxFilter];
+sock_fprog program{0, filter};
+
+void BoxPath(char (&path)[640], uint64_t id) {
+  snprintf(path, sizeof(path), "%s/%llu", hub, static_cast<unsigned long long>(id));
+}
+
+Failure MakeFolder(int top, const char* name, mode_t mode, uint32_t uid) {
+  if (mkdirat(top, name, 0700) != 0) return LastError("mkdir in the box");
+  if (fchownat(top, name, uid, uid, AT_SYMLINK_NOFOLLOW) != 0) return LastError("chown in the box");
+  if (fchmodat(top, name, mode, 0) != 0) return LastError("chmod in the box");
+  return {};
+}
+
+}  // namespace
+
+const char* HubPath() { return hub; }
+const sock_fprog& Filter() { return program; }
+
+Failure SetUp(const char* payload, size_t size) {
+  const size_t length = strnlen(payload, size);
+  if (length == size || length >= sizeof(hub)) return {EINVAL, "hub path"};
+  memcpy(hub, payload, length + 1);
+  const size_t bytes = size - length - 1;
+  if (bytes > sizeof(filter) || bytes % sizeof(sock_filter) != 0) return {EINVAL, "seccomp filter"};
+  memcpy(filter, payload + length + 1, bytes);
+  program.len = static_cast<unsigned short>(bytes / sizeof(sock_filter));
+
+  if (unshare(CLONE_NEWNS) != 0) return LastError("unshare(CLONE_NEWNS)");
+  if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
+    return LastError("mount --make-rprivate /");
+  }
+  if (mount("envicutor", hub, "tmpfs", MS_NOSUID | MS_NODEV, "mode=0700,size=1m") != 0) {
+    return LastError("mount a tmpfs for boxes");
+  }
+  if (chdir("/") != 0) return LastError("chdir");
+  umask(022);
+  // Programs never gain a capability: not by any file, not by any bug in what follows. The spawner
+  // itself keeps its own, as the bounding set only counts in execve.
+  for (int capability = 0; capability <= kLastCapability; ++capability) {
+    (void)prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
+  }
+  // The init of a box must outlive whatever the kernel kills for the box's memory limit.
+  const int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (fd >= 0) {
+    (void)!write(fd, "-1000", 5);
+    close(fd);
+  }
+  return {};
+}
+
+Failure MakeBox(const Request& request, int* top_fd) {
+  char path[640];
+  BoxPath(path, request.id);
+  if (mkdir(path, 0700) != 0) return LastError("mkdir for the box");
+  char options[128];
+  snprintf(options, sizeof(options), "mode=0711,size=%llu,nr_inodes=%llu",
+           static_cast<unsigned long long>(request.disk_bytes),
+           static_cast<unsigned long long>(request.inodes));
+  if (mount("box", path, "tmpfs", MS_NOSUID | MS_NODEV, options) != 0) {
+    const Failure failure = LastError("mount the box's tmpfs");
+    rmdir(path);
+    return failure;
+  }
+  const int top = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  Failure failure = top < 0 ? LastError("open the box") : Failure{};
+  if (failure.error == 0) failure = MakeFolder(top, kBoxDir, 0755, request.uid);
+  if (failure.error == 0) failure = MakeFolder(top, kTmpDir, 01777, request.uid);
+  if (failure.error == 0) failure = MakeFolder(top, kShmDir, 01777, request.uid);
+  if (failure.error != 0) {
+    if (top >= 0) close(top);
+    (void)DropBox(request.id);
+    return failure;
+  }
+  *top_fd = top;
+  return {};
+}
+
+Failure DropBox(uint64_t id) {
+  char path[640];
+  BoxPath(path, id);
+  if (umount2(path, MNT_DETACH) != 0) return LastError("umount the box");
+  if (rmdir(path) != 0) return LastError("rmdir of the box");
+  return {};
+}
+
+int CloneBoxTree(uint64_t id, const char* dir) {
+  char path[640];
+  BoxPath(path, id);
+  char full[704];
+  snprintf(full, sizeof(full), "%s/%s", path, dir);
+  return open_tree(AT_FDCWD, full, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW);
+}
+
+}  // namespace envicutor::agent::native

@@ -1,0 +1,210 @@
+// Every limit: under it, at it, over it.
+#include <csignal>
+
+#include "tests/conformance/fixture.h"
+
+namespace envicutor::agent {
+namespace {
+
+using api::Limit;
+
+TEST_P(Conformance, CpuTimeEndsABusyProgram) {
+  Limit(Limit::kCpuTime, 500);
+  const StageOutcome outcome = Probe({"spin"});
+  EXPECT_TRUE(KilledBy(outcome, Killed::kCpuTime, "cpuTime"));
+  EXPECT_GE(outcome.cpu_time_micros, 490'000);
+  EXPECT_LT(outcome.cpu_time_micros, 700'000);
+}
+
+TEST_P(Conformance, CpuTimeUnderTheLimitIsMeasured) {
+  Limit(Limit::kCpuTime, 1000);
+  const StageOutcome outcome = Probe({"burn", "300"});
+  EXPECT_TRUE(Exited(outcome, 0));
+  EXPECT_GE(outcome.cpu_time_micros, 290'000);
+  EXPECT_LT(outcome.cpu_time_micros, 600'000);
+}
+
+TEST_P(Conformance, CpuTimeOfChildrenCounts) {
+  Limit(Limit::kCpuTime, 600);
+  EXPECT_TRUE(KilledBy(Probe({"burn-children", "4", "400"}), Killed::kCpuTime, "cpuTime"));
+}
+
+TEST_P(Conformance, ExtraTimeLetsAProgramShowItsTrueTime) {
+  Limit(Limit::kCpuTime, 200);
+  Limit(Limit::kExtraTime, 1500);
+  const StageOutcome outcome = Probe({"burn", "500"});
+  EXPECT_TRUE(Exited(outcome, 0));
+  EXPECT_GE(outcome.cpu_time_micros, 490'000);  // the verdict makes it a time-out
+  Limit(Limit::kExtraTime, 500);
+  EXPECT_TRUE(KilledBy(Probe({"spin"}), Killed::kCpuTime, "extraTime"));
+}
+
+TEST_P(Conformance, StartUpIsNotChargedToTheProgram) {
+  const auto box = NewBox();
+  (void)ProbeIn(*box, {});
+  const StageOutcome outcome = ProbeIn(*box, {});
+  EXPECT_TRUE(Exited(outcome, 0));
+  EXPECT_LT(outcome.cpu_time_micros, 60'000);
+}
+
+TEST_P(Conformance, WallTimeIsExact) {
+  Limit(Limit::kWallTime, 400);
+  const StageOutcome over = Probe({"sleep", "10000"});
+  EXPECT_TRUE(KilledBy(over, Killed::kWallTime, "wallTime"));
+  EXPECT_GE(over.wall_time_micros, 400'000);
+  EXPECT_LT(over.wall_time_micros, 600'000);
+  EXPECT_LT(over.cpu_time_micros, 200'000);
+  EXPECT_TRUE(Exited(Probe({"sleep", "250"}), 0));
+}
+
+TEST_P(Conformance, FractionsOfASecondCount) {
+  Limit(Limit::kWallTime, 150);
+  EXPECT_TRUE(KilledBy(Probe({"sleep", "400"}), Killed::kWallTime, "wallTime"));
+}
+
+TEST_P(Conformance, MemoryUnderTheLimit) {
+  const StageOutcome outcome = Probe({"memory", std::to_string(40 * kMiB)});
+  EXPECT_TRUE(Exited(outcome, 0));
+  EXPECT_FALSE(outcome.oom_killed);
+  EXPECT_GE(outcome.memory_bytes, 40 * kMiB);
+  EXPECT_LE(outcome.memory_bytes, 64 * kMiB);
+}
+
+TEST_P(Conformance, MemoryOverTheLimit) {
+  const StageOutcome outcome = Probe({"memory", std::to_string(70 * kMiB)});
+  EXPECT_TRUE(outcome.oom_killed);
+  EXPECT_TRUE(Signaled(outcome, SIGKILL));
+  EXPECT_LE(outcome.memory_bytes, 64 * kMiB);
+}
+
+TEST_P(Conformance, UntouchedMemoryIsNotCounted) {
+  EXPECT_EQ(Probe({"untouched", std::to_string(256 * kMiB)}).stdout_data, "got it\n");
+}
+
+TEST_P(Conformance, MemoryIsThatOfTheWholeTree) {
+  const StageOutcome outcome = Probe({"memory-children", "8", std::to_string(12 * kMiB)});
+  EXPECT_TRUE(outcome.oom_killed);
+  // The program exits 0 although children were killed: it is told by the flag only.
+  if (outcome.exit_signal == 0) EXPECT_EQ(outcome.stdout_data, "killed\n");
+}
+
+TEST_P(Conformance, AChildKilledForMemoryIsNotTheProgramsEnd) {
+  const StageOutcome outcome = Probe({"memory-children", "1", std::to_string(80 * kMiB)});
+  EXPECT_TRUE(Exited(outcome, 0));
+  EXPECT_TRUE(outcome.oom_killed);
+}
+
+TEST_P(Conformance, TheNextStageStartsWithCleanCounters) {
+  const auto box = NewBox();
+  EXPECT_TRUE(ProbeIn(*box, {"memory", std::to_string(80 * kMiB)}).oom_killed);
+  const StageOutcome next = ProbeIn(*box, {});
+  EXPECT_FALSE(next.oom_killed);
+  EXPECT_LT(next.memory_bytes, 16 * kMiB);
+}
+
+TEST_P(Conformance, ATinyMemoryLimitIsNoSandboxError) {
+  Limit(Limit::kMemory, 4096);
+  const StageOutcome outcome = Probe({"memory", std::to_string(8 * kMiB)});
+  EXPECT_TRUE(outcome.oom_killed || outcome.killed == Killed::kMemory)
+      << testing::PrintToString(outcome);
+  EXPECT_NE(outcome.killed, Killed::kSandboxError) << outcome.error;
+}
+
+TEST_P(Conformance, ProcessesAreCountedExactly) {
+  Limit(Limit::kMaxProcesses, 8);
+  EXPECT_EQ(Probe({"forks", "7"}).stdout_data, "7\n");
+  EXPECT_EQ(Probe({"forks", "100"}).stdout_data, "7\n");
+  Limit(Limit::kMaxProcesses, 1);
+  EXPECT_EQ(Probe({"forks", "5"}).stdout_data, "0\n");
+}
+
+TEST_P(Conformance, ThreadsCountAsProcesses) {
+  Limit(Limit::kMaxProcesses, 8);
+  EXPECT_EQ(Probe({"threads", "7"}).stdout_data, "7\n");
+  EXPECT_EQ(Probe({"threads", "100"}).stdout_data, "7\n");
+}
+
+TEST_P(Conformance, OpenFilesAreCountedExactly) {
+  Limit(Limit::kMaxOpenFiles, 20);
+  EXPECT_EQ(Probe({"open-files"}).stdout_data, "17 24\n");
+}
+
+TEST_P(Conformance, FileSizeUnderAtAndOver) {
+  Limit(Limit::kMaxFileSize, kMiB);
+  EXPECT_EQ(Probe({"write", "big", std::to_string(kMiB - 1)}).stdout_data, "1048575 0\n");
+  EXPECT_EQ(Probe({"write", "big", std::to_string(kMiB)}).stdout_data, "1048576 0\n");
+  EXPECT_EQ(Probe({"write", "big", std::to_string(kMiB + 1)}).stdout_data, "1048576 27\n");
+  EXPECT_TRUE(Signaled(Probe({"write", "big", std::to_string(kMiB + 1), "default"}), SIGXFSZ));
+}
+
+TEST_P(Conformance, DiskCountsAllThatABoxCanWrite) {
+  const auto box = NewBox(8 * kMiB);
+  // Under: all three places share one bound.
+  EXPECT_EQ(
+      ShellIn(*box,
+              "for d in /box /tmp /dev/shm; do dd if=/dev/zero of=$d/f bs=1M count=2 2>/dev/null "
+              "|| echo full; done; echo done")
+          .stdout_data,
+      "done\n");
+  const StageOutcome over = ShellIn(*box,
+                                    "dd if=/dev/zero of=/tmp/f bs=1M count=3 2>/dev/null; dd "
+                                    "if=/dev/zero of=/dev/shm/f bs=1M count=4 "
+                                    "2>/dev/null || echo full; exit 5");
+  EXPECT_TRUE(Exited(over, 5));
+  EXPECT_EQ(over.stdout_data, "full\n");
+  EXPECT_TRUE(over.disk_full);
+}
+
+TEST_P(Conformance, DiskAtTheLimit) {
+  const auto box = NewBox(4 * kMiB);
+  EXPECT_EQ(ProbeIn(*box, {"write", "/box/f", std::to_string(4 * kMiB)}).stdout_data,
+            "4194304 0\n");
+  const auto other = NewBox(4 * kMiB);
+  EXPECT_EQ(ProbeIn(*other, {"write", "/box/f", std::to_string(4 * kMiB + 4096)}).stdout_data,
+            "4194304 28\n");
+}
+
+TEST_P(Conformance, StackIsBounded) {
+  Limit(Limit::kStack, 2 * kMiB);
+  EXPECT_TRUE(Exited(Probe({"stack", std::to_string(kMiB)}), 0));
+  EXPECT_TRUE(Signaled(Probe({"stack", std::to_string(3 * kMiB)}), SIGSEGV));
+}
+
+TEST_P(Conformance, StdoutUnderAtAndOver) {
+  Limit(Limit::kMaxStdout, 10'000);
+  const auto box = NewBox();
+  for (const int64_t bytes : {9'999, 10'000}) {
+    const StageOutcome outcome = ProbeIn(*box, {"stdout", std::to_string(bytes)});
+    EXPECT_TRUE(Exited(outcome, 0));
+    EXPECT_EQ(outcome.stdout_bytes, bytes);
+  }
+  const StageOutcome over = ProbeIn(*box, {"stdout", "10001"});
+  EXPECT_TRUE(KilledBy(over, Killed::kOutput, "maxStdout"));
+  EXPECT_EQ(over.stdout_data.size(), 10'000U);
+  EXPECT_EQ(over.stdout_bytes, 10'001);
+}
+
+TEST_P(Conformance, StderrHasALimitOfItsOwn) {
+  Limit(Limit::kMaxStderr, 1000);
+  const StageOutcome over = Probe({"stderr", "1001"});
+  EXPECT_TRUE(KilledBy(over, Killed::kOutput, "maxStderr"));
+  EXPECT_EQ(over.stderr_data.size(), 1000U);
+  EXPECT_TRUE(Exited(Probe({"stdout", "1001"}), 0));
+}
+
+TEST_P(Conformance, AnOutputFloodIsStoppedAtOnce) {
+  const StageOutcome outcome = Probe({"flood"});
+  EXPECT_TRUE(KilledBy(outcome, Killed::kOutput, "maxStdout"));
+  EXPECT_EQ(outcome.stdout_data.size(), 64U << 10U);
+  EXPECT_LT(outcome.stdout_bytes, kMiB);
+}
+
+TEST_P(Conformance, ResourceLimitsAreHard) {
+  Limit(Limit::kMaxOpenFiles, 33);
+  Limit(Limit::kMaxFileSize, 12'288);
+  Limit(Limit::kStack, 4 * kMiB);
+  EXPECT_EQ(Probe({"limits"}).stdout_data, "0 33 12288 4194304\n");
+}
+
+}  // namespace
+}  // namespace envicutor::agent

@@ -1,0 +1,344 @@
+#include "executor-agent/builder/builder.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+
+#include "common/api/limits.h"
+#include "common/base/file.h"
+#include "common/base/json.h"
+#include "common/base/unique_fd.h"
+#include "executor-agent/builder/captured.h"
+#include "executor-agent/builder/expression.h"
+#include "executor-agent/builder/memory_events.h"
+#include "executor-agent/builder/session.h"
+#include "executor-agent/builder/view.h"
+#include "executor-agent/store/environment_store.h"
+#include "executor-agent/store/store_layout.h"
+
+namespace envicutor::agent {
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+
+Result<UniqueFd> LockStore(const StoreLayout& layout, LogTail* log) {
+  ENVICUTOR_RETURN_IF_ERROR(MakeDirs(layout.root()));
+  UniqueFd lock(::open(layout.LockFile().c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!lock.valid()) return ErrnoStatus(errno, layout.LockFile());
+  if (::flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return lock;
+  log->Note("envicutor-builder: waiting for another build on this store");
+  while (::flock(lock.get(), LOCK_EX) != 0) {
+    if (errno != EINTR) return ErrnoStatus(errno, layout.LockFile());
+  }
+  return lock;
+}
+
+// An environment that is complete already, as the agent would see it.
+std::optional<api::BuiltEnvironment> FindBuilt(const StoreLayout& layout, const std::string& hash) {
+  const auto store = NewEnvironmentStore(layout.root());
+  Result<std::shared_ptr<const PreparedEnvironment>> found = store->Get(hash);
+  if (!found.ok()) return std::nullopt;
+  return (*found)->built;
+}
+
+Status PrepareFolders(const StoreLayout& layout) {
+  for (const std::string& folder :
+       {layout.NixDir(), layout.EnvironmentsDir(), layout.ViewsDir(), layout.RootsDir()}) {
+    ENVICUTOR_RETURN_IF_ERROR(MakeDirs(folder));
+  }
+  // What a dead builder left of its builds.
+  const std::string build = layout.root() + "/build";
+  ENVICUTOR_RETURN_IF_ERROR(RemoveTree(build));
+  return MakeDirs(build);
+}
+
+// `nix path-info --json`: a list of objects with "path" (Nix 2.8), or an object by path (2.19 and
+// newer).
+Status ReadPathInfo(const std::string& text, api::BuiltEnvironment* environment) {
+  ENVICUTOR_ASSIGN(const Json json, ParseJson(text, 16));
+  const auto add = [environment](const std::string& path, const Json& info) -> Status {
+    ENVICUTOR_RETURN_IF_ERROR(CheckStorePath(path));
+    environment->closure.push_back(path);
+    environment->closure_size_bytes += GetInt(info, "narSize");
+    return OkStatus();
+  };
+  if (json.is_array()) {
+    for (const Json& info : json) ENVICUTOR_RETURN_IF_ERROR(add(GetString(info, "path"), info));
+  } else if (json.is_object()) {
+    for (const auto& [path, info] : json.items()) ENVICUTOR_RETURN_IF_ERROR(add(path, info));
+  }
+  if (environment->closure.empty()) return Internal("nix path-info names no paths");
+  return OkStatus();
+}
+
+Status KeepFromGarbageCollection(const StoreLayout& layout,
+                                 const api::BuiltEnvironment& environment) {
+  const std::string link = layout.RootsDir() + "/" + environment.hash;
+  const std::string unfinished = link + ".new";
+  if (::unlink(unfinished.c_str()) != 0 && errno != ENOENT) return ErrnoStatus(errno, unfinished);
+  if (::symlink(environment.store_path.c_str(), unfinished.c_str()) != 0 ||
+      ::rename(unfinished.c_str(), link.c_str()) != 0) {
+    return ErrnoStatus(errno, link);
+  }
+  return OkStatus();
+}
+
+const char* StepName(SessionResult::Step step) {
+  using Step = SessionResult::Step;
+  switch (step) {
+    case Step::kStart:
+      return "starting Nix";
+    case Step::kFetch:
+      return "fetching nixpkgs";
+    case Step::kEvaluate:
+      return "evaluating";
+    case Step::kBuild:
+      return "building";
+    case Step::kInspect:
+    case Step::kDone:
+      return "finishing";
+  }
+  return "";
+}
+
+bool Has(std::string_view text, std::string_view part) {
+  return text.find(part) != std::string_view::npos;
+}
+
+// The last lines of a build's own output before Nix's error, which only says that it failed.
+std::string WithLastLines(std::string_view log, std::string error) {
+  size_t end = log.rfind("\nerror:");
+  if (end == std::string_view::npos) return error;
+  for (size_t previous = end; previous != std::string_view::npos;
+       previous = log.rfind("\nerror:", previous - 1)) {
+    end = previous;
+    if (previous == 0) break;
+  }
+  size_t start = end;
+  for (int lines = 0; lines < 6 && start != std::string_view::npos && start > 0; ++lines) {
+    start = log.rfind('\n', start - 1);
+  }
+  const std::string_view lines = log.substr(start == std::string_view::npos ? 0 : start + 1);
+  const std::string_view own = lines.substr(0, lines.size() - (log.size() - end));
+  return own.empty() ? error : error + "; its last output was: " + std::string(own);
+}
+
+void Classify(const BuilderOptions& options, const SessionResult& session, int64_t timeout_millis,
+              bool oom_killed, std::string_view log, BuildReport* report) {
+  using Step = SessionResult::Step;
+  const std::string step = StepName(session.step);
+  std::string error = UsefulError(log);
+  api::StageResult& stage = *report->stage;
+  stage.oom_killed = oom_killed;
+  const auto finish = [&](BuildOutcome outcome, api::ExitStatus status, std::string message) {
+    report->outcome = outcome;
+    report->message = std::move(message);
+    stage.exit_status = status;
+    stage.exit_message = report->message;
+  };
+  stage.exit_code = session.exit_code != 0 ? std::optional<int>(session.exit_code) : std::nullopt;
+  if (session.exit_signal != 0) stage.exit_signal = session.exit_signal;
+
+  if (session.stopped == SessionResult::Stopped::kTimeout) {
+    stage.limit = "buildTimeout";
+    return finish(BuildOutcome::kTimedOut, api::ExitStatus::kTimeLimit,
+                  "the environment was not built within " +
+                      api::FormatDurationMillis(timeout_millis) + " (it was " + step + ")");
+  }
+  if (session.stopped == SessionResult::Stopped::kLogTooLong) {
+    return finish(BuildOutcome::kBuildFailed, api::ExitStatus::kOutputLimit,
+                  "the build wrote more than " + api::FormatQuantity(options.max_log_bytes) +
+                      " to its log and was stopped");
+  }
+  if (session.stopped == SessionResult::Stopped::kDiskFull) {
+    return finish(BuildOutcome::kInternalError, api::ExitStatus::kSandboxError,
+                  "the store's file system has less than " +
+                      api::FormatQuantity(options.min_free_bytes) + " left; the build was stopped");
+  }
+  if (!session.error.empty()) {
+    return finish(BuildOutcome::kInternalError, api::ExitStatus::kSandboxError, session.error);
+  }
+  // The collector's own words when its heap is at its bound; bdwgc then aborts.
+  const bool out_of_memory = oom_killed || Has(log, "Out of Memory!") ||
+                             Has(log, "out of memory") || Has(log, "std::bad_alloc") ||
+                             Has(log, "Too many heap sections");
+  if (out_of_memory) {
+    stage.limit = "buildMemory";
+    return finish(BuildOutcome::kOutOfMemory, api::ExitStatus::kMemoryLimit,
+                  "out of memory while " + step);
+  }
+  if (error.empty()) {
+    error = session.exit_signal != 0
+                ? "Nix was ended by signal " + std::to_string(session.exit_signal)
+                : "Nix ended with exit code " + std::to_string(session.exit_code);
+    error += " while " + step;
+  }
+  if (session.step == Step::kEvaluate) {
+    if (session.exit_signal == SIGSEGV) error = "the evaluation recursed too deeply";
+    return finish(BuildOutcome::kEvaluationFailed, api::ExitStatus::kRuntimeError, error);
+  }
+  if (session.step == Step::kBuild) {
+    const bool timed_out = session.exit_code == 101 || Has(error, "timed out after");
+    return finish(timed_out ? BuildOutcome::kTimedOut : BuildOutcome::kBuildFailed,
+                  timed_out ? api::ExitStatus::kTimeLimit : api::ExitStatus::kRuntimeError,
+                  WithLastLines(log, error));
+  }
+  if (session.step == Step::kFetch) {
+    return finish(BuildOutcome::kEvaluationFailed, api::ExitStatus::kRuntimeError,
+                  "nixpkgs cannot be fetched: " + error);
+  }
+  finish(BuildOutcome::kInternalError, api::ExitStatus::kSandboxError, error);
+}
+
+// Everything after Nix: what user code left is read, the rest is ours.
+Status Install(const BuilderOptions& options, const StoreLayout& layout,
+               const SessionResult& session, api::BuiltEnvironment* environment,
+               bool* users_fault) {
+  *users_fault = false;
+  environment->store_path = session.store_path;
+  ENVICUTOR_RETURN_IF_ERROR(ReadPathInfo(session.path_info, environment));
+  *users_fault = true;
+  if (environment->closure_size_bytes > options.max_closure_bytes) {
+    return ResourceExhausted(
+        "the environment has " + api::FormatQuantity(environment->closure_size_bytes) +
+        ", more than the maximum " + api::FormatQuantity(options.max_closure_bytes));
+  }
+  ENVICUTOR_ASSIGN(Captured captured, ReadCaptured(layout, session.store_path));
+  environment->shell = std::move(captured.shell);
+  environment->env_binary = std::move(captured.env_binary);
+  environment->variables = std::move(captured.variables);
+  ENVICUTOR_RETURN_IF_ERROR(CheckBuiltEnvironment(*environment, environment->hash));
+  *users_fault = false;
+  ENVICUTOR_RETURN_IF_ERROR(KeepFromGarbageCollection(layout, *environment));
+  ENVICUTOR_RETURN_IF_ERROR(MakeView(layout, environment->hash, environment->closure));
+  ENVICUTOR_RETURN_IF_ERROR(MakeDirs(layout.EnvironmentDir(environment->hash)));
+  return WriteFileAtomic(layout.EnvironmentFile(environment->hash),
+                         DumpJson(api::BuiltEnvironmentToJson(*environment)));
+}
+
+bool IsUrl(const std::string& text) { return text.find("://") != std::string::npos; }
+
+SessionSpec MakeSessionSpec(const BuilderOptions& options, const BuildRequest& request,
+                            int lock_fd) {
+  const api::EnvironmentSpec& environment = request.environment;
+  SessionSpec spec;
+  spec.store_root = options.store_root;
+  if (!environment.nixpkgs_url.empty()) {
+    spec.nixpkgs_url = environment.nixpkgs_url;
+    spec.nixpkgs_sha256 = environment.nixpkgs_sha256;
+  } else if (IsUrl(options.nixpkgs)) {
+    spec.nixpkgs_url = options.nixpkgs;
+    spec.nixpkgs_sha256 = options.nixpkgs_sha256;
+  } else {
+    spec.nixpkgs_dir = options.nixpkgs;
+  }
+  spec.files = ExpressionFiles(environment);
+  spec.network = options.network || !spec.nixpkgs_url.empty();
+  if (spec.network) {
+    spec.substituters = options.substituters;
+    spec.trusted_public_keys = options.trusted_public_keys;
+  }
+  spec.evaluation_memory_bytes = environment.build_memory_bytes > 0
+                                     ? environment.build_memory_bytes
+                                     : options.evaluation_memory_bytes;
+  spec.timeout_millis = environment.build_timeout_millis > 0 ? environment.build_timeout_millis
+                                                             : options.timeout_millis;
+  spec.max_silent_seconds = options.max_silent_seconds;
+  spec.max_log_bytes = options.max_log_bytes;
+  spec.min_free_bytes = options.min_free_bytes;
+  spec.lock_fd = lock_fd;
+  return spec;
+}
+
+int64_t Millis(const timeval& time) { return time.tv_sec * 1000 + time.tv_usec / 1000; }
+
+BuildReport InternalReport(const Status& status) {
+  BuildReport report;
+  report.message = status.message();
+  return report;
+}
+
+}  // namespace
+
+BuildReport BuildEnvironment(const BuilderOptions& options, const BuildRequest& request,
+                             LogTail* log) {
+  const StoreLayout layout(options.store_root);
+  BuildReport report;
+  const auto already_built = [&]() -> bool {
+    std::optional<api::BuiltEnvironment> built = FindBuilt(layout, request.hash);
+    if (!built) return false;
+    report.outcome = BuildOutcome::kBuilt;
+    report.message = "the environment is built already";
+    report.environment = *std::move(built);
+    log->Note("envicutor-builder: " + report.message);
+    return true;
+  };
+  if (already_built()) return report;
+  Result<UniqueFd> lock = LockStore(layout, log);
+  if (!lock.ok()) return InternalReport(lock.status());
+  if (already_built()) return report;  // by the one that was waited for
+  if (const Status status = PrepareFolders(layout); !status.ok()) return InternalReport(status);
+
+  log->Note("envicutor-builder: building environment " + request.hash);
+  const auto start = SteadyClock::now();
+  const int64_t oom_kills = CountOomKills();
+  const SessionSpec spec = MakeSessionSpec(options, request, lock->get());
+  const SessionResult session =
+      RunSession(spec, [log](std::string_view text) { log->AppendLines(text); });
+  log->Flush();
+  const bool oom_killed = CountOomKills() > oom_kills;
+
+  api::StageResult stage;
+  stage.cpu_time_millis = Millis(session.usage.ru_utime) + Millis(session.usage.ru_stime);
+  stage.memory_bytes = session.usage.ru_maxrss * 1024;  // of the largest process
+  report.stage = stage;
+  if (session.step == SessionResult::Step::kDone &&
+      session.stopped == SessionResult::Stopped::kNo) {
+    report.environment.hash = request.hash;
+    bool users_fault = false;
+    const Status status = Install(options, layout, session, &report.environment, &users_fault);
+    if (status.ok()) {
+      report.outcome = BuildOutcome::kBuilt;
+      report.message = "built";
+      report.stage->exit_code = 0;
+      report.stage->oom_killed = oom_killed;
+    } else {
+      report.outcome = users_fault ? BuildOutcome::kBuildFailed : BuildOutcome::kInternalError;
+      report.message = status.message();
+      report.stage->exit_status =
+          users_fault ? api::ExitStatus::kRuntimeError : api::ExitStatus::kSandboxError;
+      report.stage->exit_message = report.message;
+    }
+  } else {
+    Classify(options, session, spec.timeout_millis, oom_killed, log->Kept(), &report);
+  }
+  if (const Status status = RemoveTree(layout.root() + "/build"); !status.ok()) {
+    log->Note("envicutor-builder: " + status.message());
+  }
+  report.stage->wall_time_millis =
+      std::chrono::duration_cast<std::chrono::milliseconds>(SteadyClock::now() - start).count();
+  log->Note("envicutor-builder: " + std::string(BuildOutcomeName(report.outcome)) + ": " +
+            report.message);
+  report.stage->stderr_data = log->Kept();
+  report.stage->stderr_bytes = log->total_bytes();
+  report.stage->stderr_truncated = log->truncated();
+  return report;
+}
+
+Status RemoveEnvironment(const BuilderOptions& options, const std::string& hash) {
+  if (!IsEnvironmentHash(hash)) return InvalidArgument("not an environment's hash: " + hash);
+  const StoreLayout layout(options.store_root);
+  LogTail log(STDOUT_FILENO, 4096);
+  ENVICUTOR_ASSIGN(const UniqueFd lock, LockStore(layout, &log));
+  // In the order in which nobody sees half of it: first it is not ready, then it is not there.
+  ENVICUTOR_RETURN_IF_ERROR(RemoveTree(layout.EnvironmentFile(hash)));
+  ENVICUTOR_RETURN_IF_ERROR(RemoveTree(layout.EnvironmentDir(hash)));
+  ENVICUTOR_RETURN_IF_ERROR(RemoveTree(layout.ViewDir(hash)));
+  return RemoveTree(layout.RootsDir() + "/" + hash);
+}
+
+}  // namespace envicutor::agent

@@ -1,0 +1,57 @@
+// One build's Nix: a root nix-daemon and an unprivileged evaluator in namespaces of their own.
+//
+// The session is a process tree whose root is PID 1 of a new PID namespace, so that ending that one
+// process ends everything, whatever a build forked. Its mount namespace has our own /etc/passwd and
+// /etc/group (the build users exist nowhere else) and, over /mnt, what Nix needs: the store,
+// nixpkgs, the request, nix.conf. Evaluation runs as an untrusted user over the daemon's socket: it
+// cannot write the store, read a root file, or turn the sandbox off. With a nixpkgs on disk, there
+// is no network either.
+#pragma once
+
+#include <sys/resource.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "common/base/status.h"
+
+namespace envicutor::agent {
+
+struct SessionSpec {
+  std::string store_root;   // absolute; nix/ below it is the store
+  std::string nixpkgs_dir;  // absolute folder, or "" when nixpkgs_url is set
+  std::string nixpkgs_url;
+  std::string nixpkgs_sha256;                // "" only for the administrator's own pin
+  std::map<std::string, std::string> files;  // the expression's folder; default.nix is evaluated
+  bool network = false;
+  std::string substituters;  // nix.conf's words; "" for none
+  std::string trusted_public_keys;
+  int64_t evaluation_memory_bytes = 0;
+  int64_t timeout_millis = 0;      // of the session as a whole
+  int64_t max_silent_seconds = 0;  // a build that says nothing for so long is ended by Nix
+  int64_t max_log_bytes = 0;
+  int64_t min_free_bytes = 0;  // the session ends when the store's file system has less
+  int lock_fd = -1;  // stays open in the session, so that the store is locked while it lives
+};
+
+struct SessionResult {
+  enum class Step { kStart, kFetch, kEvaluate, kBuild, kInspect, kDone };
+  enum class Stopped { kNo, kTimeout, kLogTooLong, kDiskFull };
+  Step step = Step::kStart;  // the one that it ended in; kDone: everything went well
+  Stopped stopped = Stopped::kNo;
+  int exit_code = 0;  // of the failed step's command, when a signal did not end it
+  int exit_signal = 0;
+  std::string error;       // the session itself failed (kStart)
+  std::string store_path;  // kDone
+  std::string path_info;   // kDone: `nix path-info --json -r` of it
+  rusage usage{};          // of what was waited for
+};
+
+// Blocks. `on_log` gets stdout and stderr of everything as it comes, on this thread.
+[[nodiscard]] SessionResult RunSession(const SessionSpec& spec,
+                                       const std::function<void(std::string_view)>& on_log);
+
+}  // namespace envicutor::agent

@@ -107,7 +107,8 @@ void PodProcess::Kill() { ::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL
 void PodProcess::Wait() {
   if (reaped_) return;
   siginfo_t info{};
-  while (::waitid(P_PIDFD, static_cast<id_t>(pidfd_.get()), &info, WEXITED) != 0 && errno == EINTR) {
+  while (::waitid(P_PIDFD, static_cast<id_t>(pidfd_.get()), &info, WEXITED) != 0 &&
+         errno == EINTR) {
   }
   reaped_ = true;
 }

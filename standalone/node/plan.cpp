@@ -27,15 +27,10 @@ std::string LaunchPlanToJson(const LaunchPlan& plan) {
                       {"tmpfs", mount.tmpfs},
                       {"tmpfsBytes", mount.tmpfs_bytes}});
   }
-  Json object = {{"rootDir", plan.root_dir},
-                 {"binDir", plan.bin_dir},
-                 {"argv", plan.argv},
-                 {"env", plan.env},
-                 {"workingDir", plan.working_dir},
-                 {"hostname", plan.hostname},
-                 {"mounts", mounts},
-                 {"privileged", plan.privileged},
-                 {"openFiles", plan.open_files}};
+  Json object = {
+      {"rootDir", plan.root_dir}, {"binDir", plan.bin_dir},         {"argv", plan.argv},
+      {"env", plan.env},          {"workingDir", plan.working_dir}, {"hostname", plan.hostname},
+      {"mounts", mounts},         {"privileged", plan.privileged},  {"openFiles", plan.open_files}};
   if (plan.machine) {
     object["machine"] = {{"kernel", plan.machine->kernel},
                          {"memoryBytes", plan.machine->memory_bytes},

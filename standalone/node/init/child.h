@@ -15,9 +15,9 @@ namespace envicutor::standalone {
 // Blocks SIGCHLD, SIGTERM, SIGINT and gives a signalfd for them (close-on-exec, non-blocking).
 [[nodiscard]] Result<int> SignalFd();
 
-// The command in a session of its own, PATH searched, with plan's environment and working folder, and
-// descriptors above 2 closed but those `kept`. `before_exec` runs in the child. Returns when exec
-// worked; else its error, with NotFound for a command that is not there.
+// The command in a session of its own, PATH searched, with plan's environment and working folder,
+// and descriptors above 2 closed but those `kept`. `before_exec` runs in the child. Returns when
+// exec worked; else its error, with NotFound for a command that is not there.
 [[nodiscard]] Result<pid_t> StartCommand(const LaunchPlan& plan,
                                          const std::function<Status()>& before_exec,
                                          const std::vector<int>& kept = {});

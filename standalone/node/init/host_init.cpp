@@ -102,9 +102,8 @@ int HostInitMain() {
     Report(RunMachine(*plan, *text, *signals));
     return 0;
   }
-  const Result<pid_t> pid = StartCommand(*plan, [&plan] {
-    return plan->privileged ? OkStatus() : DropCapabilities();
-  });
+  const Result<pid_t> pid =
+      StartCommand(*plan, [&plan] { return plan->privileged ? OkStatus() : DropCapabilities(); });
   if (!pid.ok()) return ReportError(pid.status());
   Report({.type = InitEvent::Type::kStarted});
   Report(Supervise(*signals, *pid));

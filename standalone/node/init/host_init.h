@@ -1,10 +1,11 @@
-// The first process of a pod: the init of its pid namespace. When it ends, the kernel ends all others.
+// The first process of a pod: the init of its pid namespace. When it ends, the kernel ends all
+// others.
 #pragma once
 
 namespace envicutor::standalone {
 
-// Descriptors as plan.h says; in new mount, pid, ipc and uts namespaces, and a new network namespace
-// when the plan has a machine.
+// Descriptors as plan.h says; in new mount, pid, ipc and uts namespaces, and a new network
+// namespace when the plan has a machine.
 [[nodiscard]] int HostInitMain();
 
 }  // namespace envicutor::standalone

@@ -111,7 +111,8 @@ class Guest {
 
   void Run() {
     const Result<LaunchPlan> plan = Prepare();
-    if (!plan.ok()) return End({.type = InitEvent::Type::kError, .message = plan.status().message()});
+    if (!plan.ok())
+      return End({.type = InitEvent::Type::kError, .message = plan.status().message()});
     const Result<int> signals = SignalFd();
     if (!signals.ok()) {
       return End({.type = InitEvent::Type::kError, .message = signals.status().message()});

@@ -165,8 +165,8 @@ InitEvent RunMachine(const LaunchPlan& plan, const std::string& plan_text, int s
   kernel.argv = KernelCommand(*plan.machine, serial[1], console[1]);
   kernel.env = {"PATH=/usr/bin:/bin", "HOME=/run", "TMPDIR=/dev/shm"};
   // StartCommand closes what is above 2 on exec; these two are the exception.
-  const Result<pid_t> pid = StartCommand(kernel, [] { return OkStatus(); },
-                                         {serial[1], console[1]});
+  const Result<pid_t> pid =
+      StartCommand(kernel, [] { return OkStatus(); }, {serial[1], console[1]});
   ::close(serial[1]);
   ::close(console[1]);
   if (!pid.ok()) return Error("start User-Mode Linux: " + pid.status().message());

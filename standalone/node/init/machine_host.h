@@ -1,4 +1,5 @@
-// The outside of a User-Mode-Linux machine: starts the kernel, speaks with its init over a serial line.
+// The outside of a User-Mode-Linux machine: starts the kernel, speaks with its init over a serial
+// line.
 #pragma once
 
 #include <string>
@@ -11,6 +12,7 @@ inline constexpr char kTapName[] = "tap0";
 
 // Inside the pod's root, with the tap device made. Returns when the machine is off. kStarted is
 // written to the control socket when the command runs.
-[[nodiscard]] InitEvent RunMachine(const LaunchPlan& plan, const std::string& plan_text, int signals);
+[[nodiscard]] InitEvent RunMachine(const LaunchPlan& plan, const std::string& plan_text,
+                                   int signals);
 
 }  // namespace envicutor::standalone

@@ -15,15 +15,17 @@ namespace envicutor::standalone {
 namespace {
 
 // Program folders of the host; on a merged-/usr Debian all but /usr are symbolic links.
-constexpr std::array kProgramDirs = {"/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"};
+constexpr std::array kProgramDirs = {"/usr",   "/bin",   "/sbin",  "/lib",
+                                     "/lib32", "/lib64", "/libx32"};
 
 // What of /etc programs need to run; no keys, no shadow files, no host's own services.
-constexpr std::array kEtcEntries = {
-    "alternatives", "ca-certificates", "ca-certificates.conf", "debian_version", "group",
-    "hosts",        "host.conf",       "ld.so.cache",          "ld.so.conf",     "ld.so.conf.d",
-    "localtime",    "mime.types",      "nsswitch.conf",        "os-release",     "passwd",
-    "protocols",    "resolv.conf",     "services",             "ssl/certs",      "ssl/openssl.cnf",
-    "timezone"};
+constexpr std::array kEtcEntries = {"alternatives",   "ca-certificates", "ca-certificates.conf",
+                                    "debian_version", "group",           "hosts",
+                                    "host.conf",      "ld.so.cache",     "ld.so.conf",
+                                    "ld.so.conf.d",   "localtime",       "mime.types",
+                                    "nsswitch.conf",  "os-release",      "passwd",
+                                    "protocols",      "resolv.conf",     "services",
+                                    "ssl/certs",      "ssl/openssl.cnf", "timezone"};
 
 constexpr std::array kDevices = {"null", "zero", "full", "random", "urandom", "tty"};
 
@@ -36,7 +38,7 @@ Status Mount(const char* source, const std::string& target, const char* type, un
 }
 
 bool IsDirectory(const std::string& path) {
-  struct stat info{};
+  struct stat info {};
   return ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
 }
 
@@ -53,7 +55,7 @@ Status Bind(const std::string& source, const std::string& target, bool read_only
 
 Status BindPrograms(const std::string& root) {
   for (const char* dir : kProgramDirs) {
-    struct stat info{};
+    struct stat info {};
     if (::lstat(dir, &info) != 0) continue;
     if (S_ISLNK(info.st_mode)) {
       std::array<char, 256> link{};
@@ -105,12 +107,14 @@ Status MakeDev(const LaunchPlan& plan, const std::string& dev) {
 }
 
 Status MakeSkeleton(const LaunchPlan& plan, const std::string& root) {
-  ENVICUTOR_RETURN_IF_ERROR(Mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=16m"));
+  ENVICUTOR_RETURN_IF_ERROR(
+      Mount("tmpfs", root, "tmpfs", MS_NOSUID | MS_NODEV, "mode=755,size=16m"));
   for (const char* dir : {"/etc", "/proc", "/sys", "/dev", "/run", "/tmp", "/root", "/home", "/mnt",
                           "/opt", "/srv", "/var/lib", "/var/log", "/var/cache", "/var/tmp"}) {
     ENVICUTOR_RETURN_IF_ERROR(MakeMountPoint(root + dir, false));
   }
-  if (::symlink("/run", (root + "/var/run").c_str()) != 0) return ErrnoStatus(errno, "link /var/run");
+  if (::symlink("/run", (root + "/var/run").c_str()) != 0)
+    return ErrnoStatus(errno, "link /var/run");
   ENVICUTOR_RETURN_IF_ERROR(BindPrograms(root));
   ENVICUTOR_RETURN_IF_ERROR(Bind(plan.bin_dir, root + kPodBinDir, true));
   ENVICUTOR_RETURN_IF_ERROR(

@@ -1,6 +1,6 @@
 // The pod's root file system: a tmpfs skeleton with the host's programs bound read-only into it, a
-// few harmless files of the host's /etc, /proc /sys /dev, and the pod's volumes. The caller is alone
-// in a new mount namespace; everything vanishes with it.
+// few harmless files of the host's /etc, /proc /sys /dev, and the pod's volumes. The caller is
+// alone in a new mount namespace; everything vanishes with it.
 #pragma once
 
 #include "common/base/status.h"

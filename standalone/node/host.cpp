@@ -1,0 +1,181 @@
+#include "standalone/node/host.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <sys/sysinfo.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <filesystem>
+#include <system_error>
+#include <vector>
+
+#include "common/base/file.h"
+
+namespace envicutor::standalone {
+namespace {
+
+constexpr char kRoot[] = "/sys/fs/cgroup";
+constexpr char kKernel[] = "/usr/bin/linux.uml";
+
+Status WriteControl(const std::string& path, const std::string& value) {
+  const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  if (!fd.valid() || ::write(fd.get(), value.data(), value.size()) < 0) {
+    return ErrnoStatus(errno, "write " + value + " to " + path);
+  }
+  return OkStatus();
+}
+
+bool HasWord(const std::string& text, const std::string& word) {
+  return (" " + text + " ").find(" " + word + " ") != std::string::npos;
+}
+
+std::string ReadControl(const std::string& path) {
+  const Result<std::string> text = ReadFile(path, 1U << 20U);
+  if (!text.ok()) return "";
+  std::string out = *text;
+  std::replace(out.begin(), out.end(), '\n', ' ');
+  return out;
+}
+
+// Our own group's folder, on a pure cgroup v2 host.
+Result<std::string> OwnGroup() {
+  const std::string available = ReadControl(std::string(kRoot) + "/cgroup.controllers");
+  if (available.empty()) {
+    return FailedPrecondition("/sys/fs/cgroup is not a pure cgroup v2 tree");
+  }
+  ENVICUTOR_ASSIGN(const std::string own, ReadFile("/proc/self/cgroup", 1U << 16U));
+  const size_t at = own.find("0::");
+  if (at == std::string::npos) return FailedPrecondition("this process is in no cgroup v2 group");
+  const std::string path = own.substr(at + 3, own.find('\n', at) - at - 3);
+  const std::string folder = std::string(kRoot) + (path == "/" ? "" : path);
+  const std::string controllers = ReadControl(folder + "/cgroup.controllers");
+  for (const char* needed : {"memory", "pids"}) {
+    if (!HasWord(controllers, needed)) {
+      return FailedPrecondition("the controller " + std::string(needed) + " is not delegated to " +
+                                folder);
+    }
+  }
+  if (::access((folder + "/cgroup.subtree_control").c_str(), W_OK) != 0) {
+    return FailedPrecondition(folder + " is not writable");
+  }
+  return folder;
+}
+
+void RemoveTree(const std::string& folder) {
+  (void)WriteControl(folder + "/cgroup.kill", "1");
+  std::error_code error;
+  std::vector<std::string> children;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    if (entry.is_directory(error)) children.push_back(entry.path().string());
+  }
+  for (const std::string& child : children) RemoveTree(child);
+  // Dying processes leave a group a moment after the kill.
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+  const UniqueFd events(::open((folder + "/cgroup.events").c_str(), O_RDONLY | O_CLOEXEC));
+  while (::rmdir(folder.c_str()) != 0 && errno == EBUSY &&
+         std::chrono::steady_clock::now() < deadline) {
+    // Woken when the group becomes empty; removing may be refused a little longer than that.
+    pollfd polled{events.get(), POLLPRI, 0};
+    ::poll(&polled, 1, 20);
+  }
+}
+
+}  // namespace
+
+Result<ModeDecision> DecideMode(std::string_view wanted) {
+  const Result<std::string> group = OwnGroup();
+  const bool kernel = ::access(kKernel, X_OK) == 0 && ::access("/dev/net/tun", F_OK) == 0;
+  ModeDecision decision;
+  decision.groups = group.ok();
+  if (wanted == "host" || (wanted == "auto" && group.ok())) {
+    decision.mode = NodeMode::kHost;
+    decision.explanation =
+        group.ok() ? "executors run on this host: its cgroup v2 tree delegates memory and pids"
+                   : "executors run on this host without control groups, limits are approximate (" +
+                         group.status().message() + ")";
+    return decision;
+  }
+  if (wanted != "auto" && wanted != "uml") {
+    return InvalidArgument("node mode \"" + std::string(wanted) + "\" is not auto, host or uml");
+  }
+  if (!kernel) {
+    return FailedPrecondition("executors need a User-Mode-Linux machine" +
+                              (group.ok() ? std::string() : " (" + group.status().message() + ")") +
+                              ", and /usr/bin/linux.uml or /dev/net/tun is not there: install the "
+                              "package user-mode-linux");
+  }
+  decision.mode = NodeMode::kUml;
+  decision.explanation = "each executor runs in a User-Mode-Linux machine of its own" +
+                         (group.ok() ? std::string(", as asked") : ": " + group.status().message());
+  return decision;
+}
+
+int64_t HostMemoryBytes() {
+  struct sysinfo info {};
+  if (::sysinfo(&info) != 0) return 0;
+  return static_cast<int64_t>(info.totalram) * static_cast<int64_t>(info.mem_unit);
+}
+
+int HostCpus() { return static_cast<int>(std::max(1L, ::sysconf(_SC_NPROCESSORS_ONLN))); }
+
+int64_t MachineMemoryBytes(int64_t pod_limit) {
+  constexpr int64_t kKernelBytes = 96LL << 20;
+  constexpr int64_t kDefaultLimit = 1LL << 30;
+  constexpr int64_t kPage = 4096;
+  const int64_t limit = pod_limit > 0 ? pod_limit : kDefaultLimit;
+  return (limit + limit / 32 + kKernelBytes) / kPage * kPage;
+}
+
+Result<PodGroups> PodGroups::Make() {
+  ENVICUTOR_ASSIGN(const std::string own, OwnGroup());
+  // A group with processes cannot hand controllers down, except the root.
+  if (own != kRoot) {
+    ENVICUTOR_RETURN_IF_ERROR(MakeDirs(own + "/node"));
+    ENVICUTOR_RETURN_IF_ERROR(WriteControl(own + "/node/cgroup.procs", std::to_string(::getpid())));
+  }
+  PodGroups groups;
+  groups.base_ = own + "/envicutor-pods";
+  if (::access(groups.base_.c_str(), F_OK) == 0) RemoveTree(groups.base_);
+  for (const char* controller : {"+memory", "+pids"}) {
+    ENVICUTOR_RETURN_IF_ERROR(WriteControl(own + "/cgroup.subtree_control", controller));
+  }
+  (void)WriteControl(own + "/cgroup.subtree_control", "+cpu");
+  ENVICUTOR_RETURN_IF_ERROR(MakeDirs(groups.base_));
+  for (const char* controller : {"+memory", "+pids"}) {
+    ENVICUTOR_RETURN_IF_ERROR(WriteControl(groups.base_ + "/cgroup.subtree_control", controller));
+  }
+  (void)WriteControl(groups.base_ + "/cgroup.subtree_control", "+cpu");
+  return groups;
+}
+
+Result<UniqueFd> PodGroups::MakeGroup(const std::string& name, int64_t memory_bytes,
+                                      int64_t cpu_millis) const {
+  const std::string folder = base_ + "/" + name;
+  if (::access(folder.c_str(), F_OK) == 0) RemoveTree(folder);
+  ENVICUTOR_RETURN_IF_ERROR(MakeDirs(folder));
+  ENVICUTOR_RETURN_IF_ERROR(WriteControl(folder + "/memory.oom.group", "1"));
+  if (memory_bytes > 0) {
+    ENVICUTOR_RETURN_IF_ERROR(WriteControl(folder + "/memory.max", std::to_string(memory_bytes)));
+    (void)WriteControl(folder + "/memory.swap.max", "0");  // absent without swap accounting
+  }
+  if (cpu_millis > 0) {
+    (void)WriteControl(folder + "/cpu.max", std::to_string(cpu_millis * 100) + " 100000");
+  }
+  UniqueFd fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.valid()) return ErrnoStatus(errno, "open " + folder);
+  return fd;
+}
+
+int64_t PodGroups::OomKills(const std::string& name) const {
+  const std::string events = ReadControl(base_ + "/" + name + "/memory.events.local");
+  const size_t at = events.find("oom_kill ");
+  return at == std::string::npos ? 0 : std::atoll(events.c_str() + at + 9);
+}
+
+void PodGroups::RemoveGroup(const std::string& name) const { RemoveTree(base_ + "/" + name); }
+
+}  // namespace envicutor::standalone

@@ -1,0 +1,54 @@
+// What the host can give: which mode the node runs in, memory, CPUs, and control groups for pods.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "common/base/status.h"
+#include "common/base/unique_fd.h"
+
+namespace envicutor::standalone {
+
+enum class NodeMode { kHost, kUml };
+
+struct ModeDecision {
+  NodeMode mode = NodeMode::kHost;
+  bool groups = false;      // pods get control groups of the host
+  std::string explanation;  // one sentence for people
+};
+
+// `wanted` is auto, host or uml. FailedPrecondition when uml is wanted or needed and Debian's
+// user-mode-linux is not installed.
+[[nodiscard]] Result<ModeDecision> DecideMode(std::string_view wanted);
+
+[[nodiscard]] int64_t HostMemoryBytes();
+[[nodiscard]] int HostCpus();
+
+// A machine of User-Mode Linux needs more than the pod's limit: its kernel, and 1/64 for page
+// tables.
+[[nodiscard]] int64_t MachineMemoryBytes(int64_t pod_limit);
+
+// Groups for pods below this process's own (cgroup v2). Not thread-safe but for
+// MakeGroup/RemoveGroup of different names.
+class PodGroups {
+ public:
+  // Moves this process into a leaf of its group and hands memory, pids, cpu (where there) down.
+  // Removes groups that a dead predecessor left.
+  [[nodiscard]] static Result<PodGroups> Make();
+  PodGroups() = default;
+
+  [[nodiscard]] bool enabled() const { return !base_.empty(); }
+  // The folder's descriptor, for Launch.
+  [[nodiscard]] Result<UniqueFd> MakeGroup(const std::string& name, int64_t memory_bytes,
+                                           int64_t cpu_millis) const;
+  // OOM kills in the group itself so far.
+  [[nodiscard]] int64_t OomKills(const std::string& name) const;
+  // Ends what is left in it.
+  void RemoveGroup(const std::string& name) const;
+
+ private:
+  std::string base_;  // .../pods
+};
+
+}  // namespace envicutor::standalone

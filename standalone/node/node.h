@@ -1,0 +1,24 @@
+// `envicutor node`: a small kubelet for executor and builder pods.
+#pragma once
+
+#include <stop_token>
+#include <string>
+
+#include "common/base/status.h"
+
+namespace envicutor::standalone {
+
+struct NodeOptions {
+  std::string kubeconfig;
+  std::string name;
+  std::string mode = "auto";                    // auto, host, uml
+  std::string data_dir = "/var/lib/envicutor";  // state is below data_dir/node
+  std::string bin_dir;                          // envicutor's binaries, the only "image"
+  std::string ns = "envicutor-executors";       // whose pods it runs
+};
+
+// Blocks until `stop` is requested: then containers are ended in grace, and nothing is left but
+// files below data_dir. FailedPrecondition: the host cannot run pods this way.
+[[nodiscard]] Status RunNode(const NodeOptions& options, std::stop_token stop);
+
+}  // namespace envicutor::standalone

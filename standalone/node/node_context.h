@@ -1,0 +1,67 @@
+// What all parts of a node share. Everything in it is thread-safe and outlives the pods' workers.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "common/base/clock.h"
+#include "common/kube/client.h"
+#include "common/kube/recorder.h"
+#include "standalone/node/forwarder.h"
+#include "standalone/node/host.h"
+
+namespace envicutor::standalone {
+
+// Indexes N of the pods' addresses 127.77.0.N. Thread-safe.
+class AddressPool {
+ public:
+  // `wanted` if it is free (what a pod had before the node's restart), else any.
+  [[nodiscard]] std::optional<int> Take(int wanted = 0);
+  void Give(int index);
+  [[nodiscard]] static std::string Address(int index) {
+    return "127.77.0." + std::to_string(index);
+  }
+
+ private:
+  std::mutex mutex_;
+  std::set<int> taken_;
+};
+
+// Wakes those who follow logs. Thread-safe.
+class LogHub {
+ public:
+  void Notify();
+  // Returns when something was written since `seen`, or after `timeout`; the new value of `seen`.
+  uint64_t WaitForNews(uint64_t seen, Duration timeout);
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  uint64_t writes_ = 0;
+};
+
+struct NodeContext {
+  kube::Client* client = nullptr;
+  kube::EventRecorder* events = nullptr;
+  Forwarder* forwarder = nullptr;  // nullptr in host mode
+  const Clock* clock = nullptr;
+  PodGroups groups;
+  ModeDecision mode;
+  std::string node_name;
+  std::string host_ip = "127.0.0.1";
+  std::string pods_dir;  // DATA/node/pods
+  std::string logs_dir;  // DATA/node/logs
+  std::string bin_dir;
+  AddressPool addresses;
+  LogHub log_hub;
+};
+
+// DATA/node/logs/NS_POD_UID
+[[nodiscard]] std::string PodLogDir(const NodeContext& context, const std::string& ns,
+                                    const std::string& pod, const std::string& uid);
+
+}  // namespace envicutor::standalone

@@ -1,0 +1,89 @@
+#include "operator/options.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace envicutor::op {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+constexpr const char* kTls = "executorTls: {caFile: /ca, certFile: /crt, keyFile: /key}\n";
+
+TEST(Options, MinimalConfigurationTakesAllDefaults) {
+  const Result<Options> options = ParseOptions(kTls);
+  ASSERT_TRUE(options.ok()) << options.status().ToString();
+  EXPECT_EQ(options->operator_namespace, "envicutor-system");
+  EXPECT_EQ(options->executor_tls.server_name, "executor.envicutor.internal");
+  EXPECT_EQ(options->submissions.runtime_wait_seconds, 30);
+  EXPECT_EQ(options->run_limits.maxima.Value(api::Limit::kWallTime), 60'000);
+}
+
+TEST(Options, EveryMistakeIsListedAtOnce) {
+  const Result<Options> options = ParseOptions(R"(
+executorNamspace: x
+executor: {sandbox: docker, storeHostPath: relative}
+builder: {concurrency: 0, timeout: soon, memory: 1Ki}
+limits: {run: {default: {wallTime: 120s}, max: {memory: 12Qi}}}
+queue: {maxLength: many}
+submissions: {allowEnvironments: some}
+listen: {probes: "8081"}
+leaderElection: {leaseDuration: 5s}
+log: {level: loud}
+)");
+  ASSERT_FALSE(options.ok());
+  const std::string& message = options.status().message();
+  EXPECT_THAT(message, HasSubstr("executorNamspace: is not a known field"));
+  EXPECT_THAT(message, HasSubstr("executorTls.caFile: is required"));
+  EXPECT_THAT(message, HasSubstr("executor.sandbox: \"docker\" is not one of: native, isolate"));
+  EXPECT_THAT(message, HasSubstr("executor.storeHostPath: \"relative\" is not an absolute path"));
+  EXPECT_THAT(message, HasSubstr("builder.concurrency: 0 is less than the minimum 1"));
+  EXPECT_THAT(message, HasSubstr("builder.timeout:"));
+  EXPECT_THAT(message, HasSubstr("builder.memory: 1Ki is less than the minimum 64Mi"));
+  EXPECT_THAT(message, HasSubstr("limits.run.default.wallTime: 120s is more than the maximum 60s"));
+  EXPECT_THAT(message, HasSubstr("limits.run.max.memory:"));
+  EXPECT_THAT(message, HasSubstr("queue.maxLength: \"many\" is not a whole number"));
+  EXPECT_THAT(
+      message,
+      HasSubstr("submissions.allowEnvironments: \"some\" is not one of: all, packages, none"));
+  EXPECT_THAT(message, HasSubstr("listen.probes: \"8081\" is not ADDRESS:PORT"));
+  EXPECT_THAT(message,
+              HasSubstr("leaderElection.renewDeadline: 10s must be less than leaseDuration 5s"));
+  EXPECT_THAT(message, HasSubstr("log.level: \"loud\""));
+}
+
+TEST(Options, LimitsAreMergedOverTheBuiltInOnes) {
+  const Result<Options> options = ParseOptions(
+      std::string(kTls) +
+      "limits: {run: {max: {wallTime: 2m}, default: {memory: 64Mi, maxProcesses: 10}}}");
+  ASSERT_TRUE(options.ok()) << options.status().ToString();
+  EXPECT_EQ(options->run_limits.maxima.Value(api::Limit::kWallTime), 120'000);
+  EXPECT_EQ(options->run_limits.defaults.Value(api::Limit::kMemory), 64 << 20);
+  EXPECT_EQ(options->run_limits.defaults.Value(api::Limit::kMaxProcesses), 10);
+  EXPECT_EQ(options->run_limits.defaults.Value(api::Limit::kWallTime), 10'000);
+}
+
+TEST(Options, BuiltInDefaultsAreWithinBuiltInMaxima) {
+  for (const StageLimitOptions& limits :
+       {BuiltInRunLimits(), BuiltInCompileLimits(), BuiltInExtractLimits()}) {
+    for (size_t i = 0; i < api::kLimitCount; ++i) {
+      const auto limit = static_cast<api::Limit>(i);
+      EXPECT_LE(limits.defaults.Value(limit), limits.maxima.Value(limit)) << api::LimitName(limit);
+    }
+  }
+}
+
+TEST(Options, DuplicateKeysAndBrokenYamlAreRefused) {
+  EXPECT_THAT(
+      ParseOptions(std::string(kTls) + "queue: {maxLength: 5, maxLength: 6}").status().message(),
+      HasSubstr("twice"));
+  EXPECT_THAT(ParseOptions("a: [").status().message(), HasSubstr("YAML"));
+  EXPECT_FALSE(ParseOptions("- a list").ok());
+  EXPECT_FALSE(ParseOptions("").ok());
+}
+
+}  // namespace
+}  // namespace envicutor::op

@@ -1,0 +1,41 @@
+// The builder pod and its ConfigMap (docs/architecture.md, "A builder pod"), and what such a pod
+// says when it has ended. Pure.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "common/api/environment.h"
+#include "common/base/json.h"
+#include "operator/environments/builds.h"
+#include "operator/options.h"
+
+namespace envicutor::op {
+
+inline constexpr char kBuilderComponent[] = "builder";
+// The label selector of all builder pods.
+inline constexpr char kBuilderSelector[] =
+    "app.kubernetes.io/name=envicutor,app.kubernetes.io/component=builder";
+inline constexpr char kEnvironmentLabel[] = "envicutor.io/environment";
+
+[[nodiscard]] std::string BuilderName(const std::string& hash);  // "builder-HASH"
+[[nodiscard]] std::string RemoverName(const std::string& hash);  // "remove-HASH"
+
+[[nodiscard]] Json BuilderConfigMap(const std::string& hash, const api::EnvironmentSpec& spec,
+                                    const Options& options);
+[[nodiscard]] Json BuilderPod(const std::string& hash, const api::EnvironmentSpec& spec,
+                              const Options& options);
+// Removes a discarded environment from the store.
+[[nodiscard]] Json RemoverPod(const std::string& hash, const Options& options);
+
+struct PodOutcome {
+  enum class Phase { kWaiting, kRunning, kEnded };
+  Phase phase = Phase::kWaiting;
+  std::string waiting;          // why it does not run yet, or ""
+  bool infrastructure = false;  // kEnded: worth trying again
+  BuildState state;             // kEnded: kReady or kFailed
+};
+// `options` for the words about time-outs and memory.
+[[nodiscard]] PodOutcome ReadBuilderPod(const Json& pod, const Options& options);
+
+}  // namespace envicutor::op

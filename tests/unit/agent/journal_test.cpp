@@ -1,0 +1,202 @@
+#include "executor-agent/journal/journal.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "common/base/file.h"
+#include "executor-agent/journal/format.h"
+#include "tests/unit/agent/fake_sandbox.h"
+
+namespace envicutor::agent {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+std::string ResultJson(const std::string& uid, int64_t attempt, const std::string& message = "m") {
+  api::RunResult result;
+  result.uid = uid;
+  result.attempt = attempt;
+  result.verdict = api::Verdict::kAccepted;
+  result.message = message;
+  return DumpJson(api::RunResultToJson(result));
+}
+
+class JournalTest : public ::testing::Test {
+ protected:
+  std::unique_ptr<Journal> Open() {
+    Result<std::unique_ptr<Journal>> journal = Journal::Open(options_);
+    EXPECT_TRUE(journal.ok()) << journal.status().ToString();
+    return journal.ok() ? *std::move(journal) : nullptr;
+  }
+  [[nodiscard]] std::string Bytes() const { return *ReadFile(dir_.path() + "/journal"); }
+  void SetBytes(std::string_view bytes) const {
+    std::ofstream(dir_.path() + "/journal", std::ios::binary | std::ios::trunc) << bytes;
+  }
+  static std::vector<std::string> Uids(const JournalRecovery& recovery) {
+    std::vector<std::string> uids;
+    for (const api::RunResult& result : recovery.results) uids.push_back(result.uid);
+    return uids;
+  }
+
+  TempDir dir_;
+  JournalOptions options_{.dir = dir_.path()};
+};
+
+TEST_F(JournalTest, ResultsComeBackAndUnfinishedRunsAreLost) {
+  {
+    const auto journal = Open();
+    EXPECT_THAT(journal->recovery().results, IsEmpty());
+    ASSERT_TRUE(journal->RecordAccepted({"b", 1}).ok());
+    ASSERT_TRUE(journal->RecordAccepted({"a", 2}).ok());
+    ASSERT_TRUE(journal->RecordAccepted({"lost", 3}).ok());
+    ASSERT_TRUE(journal->RecordAccepted({"acked", 1}).ok());
+    ASSERT_TRUE(journal->RecordResult({"b", 1}, ResultJson("b", 1, "hello")).ok());
+    ASSERT_TRUE(journal->RecordResult({"acked", 1}, ResultJson("acked", 1)).ok());
+    ASSERT_TRUE(journal->RecordResult({"a", 2}, ResultJson("a", 2)).ok());
+    ASSERT_TRUE(journal->RecordForgotten({{"acked", 1}, {"unknown", 9}}).ok());
+    ASSERT_TRUE(journal->Sync().ok());
+  }
+  {
+    const auto journal = Open();
+    EXPECT_THAT(Uids(journal->recovery()), ElementsAre("b", "a"));  // in the order they ended
+    EXPECT_EQ(journal->recovery().results[0].message, "hello");
+    EXPECT_EQ(journal->recovery().results[0].verdict, api::Verdict::kAccepted);
+    EXPECT_THAT(journal->recovery().lost, ElementsAre(RunKey{"lost", 3}));
+    EXPECT_EQ(journal->recovery().torn_bytes, 0U);
+  }
+  // A lost run is told once; results stay until they are acknowledged.
+  const auto journal = Open();
+  EXPECT_THAT(journal->recovery().lost, IsEmpty());
+  EXPECT_THAT(Uids(journal->recovery()), ElementsAre("b", "a"));
+}
+
+TEST_F(JournalTest, WrittenRecordsNeedNoCleanEnd) {
+  const auto journal = Open();
+  ASSERT_TRUE(journal->RecordResult({"a", 1}, ResultJson("a", 1)).ok());
+  // As after kill -9: the file is all there is.
+  const Result<journal::State> state = journal::ReadState(Bytes());
+  ASSERT_TRUE(state.ok());
+  EXPECT_TRUE(state->runs.at("a").has_result);
+}
+
+TEST_F(JournalTest, AHigherAttemptTakesTheLowerOnesPlace) {
+  {
+    const auto journal = Open();
+    ASSERT_TRUE(journal->RecordAccepted({"a", 1}).ok());
+    ASSERT_TRUE(journal->RecordAccepted({"a", 2}).ok());
+    ASSERT_TRUE(journal->RecordResult({"a", 1}, ResultJson("a", 1)).ok());  // too late
+    ASSERT_TRUE(journal->RecordForgotten({{"a", 1}}).ok());                 // not attempt 2
+  }
+  const auto journal = Open();
+  EXPECT_THAT(journal->recovery().results, IsEmpty());
+  EXPECT_THAT(journal->recovery().lost, ElementsAre(RunKey{"a", 2}));
+}
+
+TEST_F(JournalTest, OneProcessAtATime) {
+  const auto journal = Open();
+  const auto second = Journal::Open(options_);
+  ASSERT_FALSE(second.ok());
+  EXPECT_EQ(second.status().code(), Code::kFailedPrecondition);
+}
+
+// The torture: whatever byte the file ends at, what was complete before is there, and the journal
+// works on.
+TEST_F(JournalTest, SurvivesACutAtEveryByte) {
+  {
+    const auto journal = Open();
+    ASSERT_TRUE(journal->RecordAccepted({"a", 1}).ok());
+    ASSERT_TRUE(journal->RecordResult({"a", 1}, ResultJson("a", 1)).ok());
+    ASSERT_TRUE(journal->RecordAccepted({"b", 1}).ok());
+    ASSERT_TRUE(journal->RecordForgotten({{"a", 1}}).ok());
+    ASSERT_TRUE(journal->RecordResult({"b", 1}, ResultJson("b", 1)).ok());
+  }
+  const std::string whole = Bytes();
+  // How many records are complete at each length, by the format's own lengths.
+  std::vector<size_t> ends = {journal::kMagic.size()};
+  while (ends.back() < whole.size()) {
+    const auto length = static_cast<unsigned char>(whole[ends.back()]) +
+                        (static_cast<unsigned char>(whole[ends.back() + 1]) << 8U);
+    ends.push_back(ends.back() + journal::kRecordHeaderBytes + static_cast<size_t>(length));
+  }
+  ASSERT_EQ(ends.size(), 6U);
+  for (size_t cut = 0; cut <= whole.size(); ++cut) {
+    const Result<journal::State> state = journal::ReadState(std::string_view(whole).substr(0, cut));
+    ASSERT_TRUE(state.ok()) << cut;
+    size_t complete = 0;
+    while (complete + 1 < ends.size() && ends[complete + 1] <= cut) ++complete;
+    EXPECT_EQ(state->records, complete) << cut;
+    EXPECT_EQ(state->runs.contains("a"), complete >= 1 && complete < 4) << cut;
+    EXPECT_EQ(state->runs.contains("b"), complete >= 3) << cut;
+    SetBytes(whole.substr(0, cut));
+    const auto journal = Open();
+    ASSERT_NE(journal, nullptr) << cut;
+    EXPECT_EQ(journal->recovery().torn_bytes, cut - (cut < ends[0] ? 0 : ends[complete])) << cut;
+    ASSERT_TRUE(journal->RecordResult({"new", 1}, ResultJson("new", 1)).ok());
+    EXPECT_TRUE(journal::ReadState(Bytes())->runs.contains("new")) << cut;
+  }
+}
+
+TEST_F(JournalTest, AFlippedBitHidesOnlyWhatFollows) {
+  {
+    const auto journal = Open();
+    ASSERT_TRUE(journal->RecordResult({"a", 1}, ResultJson("a", 1)).ok());
+  }
+  const size_t first = Bytes().size();
+  {
+    const auto journal = Open();
+    ASSERT_TRUE(journal->RecordResult({"b", 1}, ResultJson("b", 1)).ok());
+  }
+  const std::string whole = Bytes();
+  for (size_t at = journal::kMagic.size(); at < whole.size(); ++at) {
+    std::string broken = whole;
+    broken[at] = static_cast<char>(broken[at] ^ 0x10);
+    const Result<journal::State> state = journal::ReadState(broken);
+    ASSERT_TRUE(state.ok()) << at;
+    EXPECT_EQ(state->runs.contains("a"), at >= first) << at;
+    EXPECT_FALSE(state->runs.contains("b")) << at;
+  }
+}
+
+TEST_F(JournalTest, AnotherVersionIsNotOverwritten) {
+  SetBytes("ENVJRNL2 something of the future");
+  const auto journal = Journal::Open(options_);
+  ASSERT_FALSE(journal.ok());
+  EXPECT_EQ(journal.status().code(), Code::kFailedPrecondition);
+  EXPECT_EQ(Bytes(), "ENVJRNL2 something of the future");
+  SetBytes("#!/bin/sh");
+  EXPECT_EQ(Journal::Open(options_).status().code(), Code::kInvalidArgument);
+}
+
+TEST_F(JournalTest, StaysBoundedOverManyRuns) {
+  options_.compact_bytes = 4096;
+  const auto journal = Open();
+  ASSERT_TRUE(journal->RecordResult({"kept", 1}, ResultJson("kept", 1)).ok());
+  for (int i = 0; i < 2000; ++i) {
+    const std::string uid = "run-" + std::to_string(i);
+    ASSERT_TRUE(journal->RecordAccepted({uid, 1}).ok());
+    ASSERT_TRUE(journal->RecordResult({uid, 1}, ResultJson(uid, 1)).ok());
+    ASSERT_TRUE(journal->RecordForgotten({{uid, 1}}).ok());
+    ASSERT_LE(journal->file_bytes(), 8192U);
+  }
+  EXPECT_EQ(Bytes().size(), journal->file_bytes());
+  const Result<journal::State> state = journal::ReadState(Bytes());
+  EXPECT_TRUE(state->runs.at("kept").has_result);
+}
+
+TEST_F(JournalTest, RefusesRunsWhenTooMuchIsNotAcknowledged) {
+  options_.max_live_bytes = 1000;
+  const auto journal = Open();
+  ASSERT_TRUE(journal->RecordAccepted({"a", 1}).ok());
+  ASSERT_TRUE(journal->RecordResult({"a", 1}, ResultJson("a", 1, std::string(2000, 'x'))).ok());
+  EXPECT_EQ(journal->RecordAccepted({"b", 1}).code(), Code::kResourceExhausted);
+  ASSERT_TRUE(journal->RecordForgotten({{"a", 1}}).ok());
+  EXPECT_TRUE(journal->RecordAccepted({"b", 1}).ok());
+}
+
+TEST(JournalFormat, CrcIsTheUsualOne) { EXPECT_EQ(journal::Crc32("123456789"), 0xCBF43926U); }
+
+}  // namespace
+}  // namespace envicutor::agent

@@ -1,5 +1,5 @@
-// Which Runtimes serve submissions now. While an edited Runtime builds and tests, the old spec goes on
-// serving; this is what the submission controller asks.
+// Which Runtimes serve submissions now. While an edited Runtime builds and tests, the old spec goes
+// on serving; this is what the submission controller asks.
 #pragma once
 
 #include <functional>

@@ -35,11 +35,10 @@ TEST_P(Conformance, AProgramThatCannotBeExecutedIsTheUsersError) {
 
 TEST_P(Conformance, ArgumentsAndEnvironmentArriveAsTheyAre) {
   const auto box = NewBox();
-  StageSpec spec = Spec({kShell, "-c", "printf '%s|' \"$@\"; env", "sh", "a b", "", "\xff\n*"});
+  StageSpec spec = Spec({kShell, "-c", "printf '%s|' \"$@\"", "sh", "a b", "", "\xff\n*"});
   spec.env = {"ONE=1", "TWO=two words\nand lines"};
   const StageOutcome outcome = box->Run(spec, {});
-  EXPECT_TRUE(
-      Exited(outcome, 127));  // no PATH: env is not found, and nothing else is in the environment
+  EXPECT_TRUE(Exited(outcome, 0));
   EXPECT_EQ(outcome.stdout_data, "a b||\xff\n*|");
   spec.argv = {"/nix/store/tools/env"};
   EXPECT_EQ(box->Run(spec, {}).stdout_data, "ONE=1\nTWO=two words\nand lines\n");

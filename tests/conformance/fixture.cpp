@@ -27,9 +27,9 @@ fs::path OwnFolder() {
 struct Scratch {
   fs::path folder;
   Scratch() {
-    std::string name = fs::temp_directory_path() / "envicutor-conformance-XXXXXX";
-    if (::mkdtemp(name.data()) == nullptr) std::abort();
-    folder = name;
+    std::string made = fs::temp_directory_path() / "envicutor-conformance-XXXXXX";
+    if (::mkdtemp(made.data()) == nullptr) std::abort();
+    folder = made;
     const fs::path tools = folder / "view" / "tools";
     fs::create_directories(tools);
     fs::permissions(folder, fs::perms(0755));
@@ -205,6 +205,6 @@ testing::AssertionResult KilledBy(const StageOutcome& outcome, Killed why,
 }
 
 INSTANTIATE_TEST_SUITE_P(Engines, Conformance, testing::Values("native", "isolate"),
-                         [](const auto& info) { return info.param; });
+                         [](const auto& engine) { return engine.param; });
 
 }  // namespace envicutor::agent

@@ -149,24 +149,27 @@ StageOutcome NativeBox::RunStage(const StageSpec& spec, int program_fd, UniqueFd
                                  const std::stop_token& stop) {
   // Twice: when the spawner turns out to be dead, a new one is started and the box moved to it.
   for (int attempt = 0;; ++attempt) {
-    Result<uint64_t> generation = EnsureAttached();
-    Status ready = generation.ok() ? EmptyScratch() : generation.status();
-    Result<uint64_t> environment = ready;
-    if (ready.ok()) environment = engine_->PrepareEnvironment(*generation, environment_);
-    if (environment.ok()) {
+    Status failure;
+    Result<StageBox> box = Prepare();
+    if (box.ok()) {
       used_ = true;
-      const StageBox box{engine_.get(), *generation, id_, *environment, uid_, top_.get()};
-      Stage stage(box, spec, program_fd, std::move(stdin_file));
-      const Status started = stage.Start();
-      if (started.ok()) return stage.Supervise(stop);
-      if (started.code() == Code::kInvalidArgument) return stage.NotExecutable(started);
-      environment = started;
+      Stage stage(*box, spec, program_fd, std::move(stdin_file));
+      failure = stage.Start();
+      if (failure.ok()) return stage.Supervise(stop);
+      if (failure.code() == Code::kInvalidArgument) return stage.NotExecutable(failure);
       stdin_file = stage.TakeStdinFile();
+    } else {
+      failure = box.status();
     }
-    if (environment.status().code() != Code::kUnavailable || attempt == 1) {
-      return SandboxError(environment.status().ToString());
-    }
+    if (failure.code() != Code::kUnavailable || attempt == 1) return SandboxError(failure.ToString());
   }
+}
+
+Result<StageBox> NativeBox::Prepare() {
+  ENVICUTOR_ASSIGN(const uint64_t generation, EnsureAttached());
+  ENVICUTOR_RETURN_IF_ERROR(EmptyScratch());
+  ENVICUTOR_ASSIGN(const uint64_t environment, engine_->PrepareEnvironment(generation, environment_));
+  return StageBox{engine_.get(), generation, id_, environment, uid_, top_.get()};
 }
 
 }  // namespace envicutor::agent::native

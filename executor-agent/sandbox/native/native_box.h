@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "executor-agent/sandbox/native/engine.h"
+#include "executor-agent/sandbox/native/stage.h"
 
 namespace envicutor::agent::native {
 
@@ -34,6 +35,7 @@ class NativeBox final : public Box {
   // A tmpfs in the spawner that runs now, with the files of this box if it was in another one.
   [[nodiscard]] Result<uint64_t> EnsureAttached();
   [[nodiscard]] Status EmptyScratch();
+  [[nodiscard]] Result<StageBox> Prepare();  // all of the above, before a stage
   [[nodiscard]] StageOutcome RunStage(const StageSpec& spec, int program_fd, UniqueFd stdin_file,
                                       const std::stop_token& stop);
 

@@ -19,7 +19,8 @@ class EventRecorder {
                       const std::string& message) = 0;
 };
 
-[[nodiscard]] std::unique_ptr<EventRecorder> NewEventRecorder(Client& client,
-                                                              std::string component);
+// `clock`: nullptr is the system's. Destroying it drops what still waits.
+[[nodiscard]] std::unique_ptr<EventRecorder> NewEventRecorder(Client& client, std::string component,
+                                                              const Clock* clock = nullptr);
 
 }  // namespace envicutor::kube

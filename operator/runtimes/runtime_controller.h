@@ -48,11 +48,10 @@ struct RuntimeControllerDeps {
   const Options& options;
 };
 
-// Thread-safe.
+// Thread-safe. The runner is stopped before this is destroyed.
 class RuntimeController final : public RuntimeCatalog {
  public:
   explicit RuntimeController(RuntimeControllerDeps deps);
-  ~RuntimeController() override;
   RuntimeController(const RuntimeController&) = delete;
   RuntimeController& operator=(const RuntimeController&) = delete;
 
@@ -86,7 +85,8 @@ class RuntimeController final : public RuntimeCatalog {
   void SubmitTest(const std::string& name, const std::string& pool,
                   const std::shared_ptr<TestRun>& tests, size_t index);
   void CancelTests(Entry* entry);
-  Status AddFinalizer(const Json& runtime);
+  // True: it was not there; the key comes back.
+  Result<bool> AddFinalizer(const Json& runtime);
   Status Publish(const Json& runtime, Entry* entry, const RuntimeView& view);
   void FreeEnvironments(const Json& runtime, const Entry& entry);
   [[nodiscard]] size_t RunningSubmissions(const Json& runtime) const;
@@ -96,8 +96,7 @@ class RuntimeController final : public RuntimeCatalog {
 
   RuntimeControllerDeps deps_;
   mutable std::mutex mutex_;
-  std::map<std::string, Entry> entries_;                // by name
-  std::map<std::string, std::string> runtime_of_test_;  // unused keys are dropped with their entry
+  std::map<std::string, Entry> entries_;  // by name
   std::vector<std::function<void(const std::string&)>> callbacks_;
 };
 

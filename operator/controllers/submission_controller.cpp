@@ -170,14 +170,12 @@ Status SubmissionController::Reconcile(const std::string& key) {
     deps_.ttl.Finished(submission);
     return OkStatus();
   }
-  if (!tracked) {
-    tracked = Track(submission);
-    const std::optional<WallTime> deadline = DeadlineOf(submission);
-    if (deadline.has_value()) {
-      deps_.queue.AddAfter(key,
-                           std::max<Duration>(Duration::zero(), *deadline - deps_.clock.WallNow()));
-    }
-  }
+  if (!tracked) tracked = Track(submission);
+  const std::optional<WallTime> deadline = DeadlineOf(submission);
+  const WallTime now = deps_.clock.WallNow();
+  const bool late = deadline.has_value() && now >= *deadline;
+  // Each time anew: the queue keeps a key's earliest wake-up only.
+  if (deadline.has_value() && !late) deps_.queue.AddAfter(key, *deadline - now);
   bool has_outcome = false;
   Stage stage = Stage::kNew;
   {
@@ -186,8 +184,6 @@ Status SubmissionController::Reconcile(const std::string& key) {
     stage = tracked->stage;
   }
   if (has_outcome) return Finish(submission, tracked);
-  const std::optional<WallTime> deadline = DeadlineOf(submission);
-  const bool late = deadline.has_value() && deps_.clock.WallNow() >= *deadline;
   const bool cancel = GetBool(At(submission, {"spec"}), "cancel") ||
                       At(submission, {"metadata", "deletionTimestamp"}).is_string();
   if (late || cancel) return StopRun(submission, tracked, !cancel);

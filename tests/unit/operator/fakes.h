@@ -1,13 +1,11 @@
 // Stand-ins without threads or I/O for what the controllers need: an API store with
-// resourceVersions and the set-once rule, a cache that is as stale as the test wants, a queue and a
-// runner that do what they are told. Shared with the simulation.
+// resourceVersions and the set-once rule, a cache that is as stale as the test wants, a runner that
+// does what it is told. Shared with the simulation.
 #pragma once
 
-#include <deque>
 #include <functional>
 #include <map>
 #include <optional>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,7 +13,6 @@
 #include "common/kube/client.h"
 #include "common/kube/informer.h"
 #include "common/kube/resource.h"
-#include "common/kube/workqueue.h"
 #include "operator/dispatch/runner.h"
 #include "operator/environments/builds.h"
 #include "operator/runtimes/catalog.h"
@@ -177,43 +174,6 @@ class FakeInformer final : public kube::Informer {
   static int64_t Version(const Json& object) {
     return std::stoll("0" + kube::ResourceVersionOf(object));
   }
-};
-
-// Keys in order; delayed ones by time of a clock.
-class FakeQueue final : public kube::WorkQueue {
- public:
-  explicit FakeQueue(const Clock& clock) : clock_(clock) {}
-  std::deque<std::string> ready;
-  std::multimap<SteadyTime, std::string> delayed;
-
-  void Add(const std::string& key) override {
-    if (queued_.insert(key).second) ready.push_back(key);
-  }
-  void AddAfter(const std::string& key, Duration delay) override {
-    delayed.emplace(clock_.Now() + delay, key);
-  }
-  void AddRateLimited(const std::string& key) override {
-    AddAfter(key, std::chrono::milliseconds(5));
-  }
-  void Forget(const std::string&) override {}
-  std::optional<std::string> Get() override {
-    while (!delayed.empty() && delayed.begin()->first <= clock_.Now()) {
-      Add(delayed.begin()->second);
-      delayed.erase(delayed.begin());
-    }
-    if (ready.empty()) return std::nullopt;
-    std::string key = ready.front();
-    ready.pop_front();
-    queued_.erase(key);
-    return key;
-  }
-  void Done(const std::string&) override {}
-  void ShutDown() override {}
-  size_t Length() const override { return ready.size(); }
-
- private:
-  const Clock& clock_;
-  std::set<std::string> queued_;
 };
 
 class FakeRunner final : public Runner {

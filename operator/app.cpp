@@ -1,0 +1,298 @@
+#include "operator/app.h"
+
+#include <unistd.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <map>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "common/base/encoding.h"
+#include "common/base/file.h"
+#include "common/base/log.h"
+#include "common/kube/informer.h"
+#include "common/kube/leader.h"
+#include "common/kube/recorder.h"
+#include "common/kube/workqueue.h"
+#include "common/metrics/metrics.h"
+#include "operator/controllers/submission_controller.h"
+#include "operator/controllers/ttl.h"
+#include "operator/controllers/workers.h"
+#include "operator/dispatch/dispatcher.h"
+#include "operator/environments/environment_builder.h"
+#include "operator/pools/pool_controller.h"
+#include "operator/runtimes/runtime_controller.h"
+
+namespace envicutor::op {
+namespace {
+
+constexpr int kAgentPort = 8443;
+constexpr int kRuntimeWorkers = 2;
+constexpr int kBuildWorkers = 2;
+constexpr std::chrono::milliseconds kSyncPoll{500};
+constexpr const char* kExecutorSelector =
+    "app.kubernetes.io/name=envicutor,app.kubernetes.io/component=executor";
+
+AgentFactory AgentsOver(const Options& options) {
+  return [tls = options.executor_tls](const std::string& ip) -> Result<std::unique_ptr<AgentApi>> {
+    AgentEndpoint endpoint;
+    const bool v6 = ip.find(':') != std::string::npos;
+    endpoint.base_url = "https://" + (v6 ? "[" + ip + "]" : ip) + ":" + std::to_string(kAgentPort);
+    // Read each time: certificates rotate.
+    ENVICUTOR_ASSIGN(endpoint.tls.ca_pem, ReadFile(tls.ca_file));
+    ENVICUTOR_ASSIGN(endpoint.tls.cert_pem, ReadFile(tls.cert_file));
+    ENVICUTOR_ASSIGN(endpoint.tls.key_pem, ReadFile(tls.key_file));
+    endpoint.tls.expected_name = tls.server_name;
+    return NewAgentApi(endpoint);
+  };
+}
+
+DispatcherOptions DispatcherOptionsOf(const Options& options) {
+  DispatcherOptions dispatcher;
+  dispatcher.core.queue_max = options.queue.max_length;
+  dispatcher.core.namespace_max = options.queue.per_namespace_max;
+  return dispatcher;
+}
+
+kube::WorkQueueOptions QueueOptions(metrics::Registry& registry) {
+  kube::WorkQueueOptions options;
+  options.registry = &registry;
+  return options;
+}
+
+class OperatorApp final : public App {
+ public:
+  OperatorApp(kube::Client& client, const Clock& clock, const Options& options,
+              metrics::Registry& registry)
+      : options_(options),
+        registry_(registry),
+        metrics_(&registry),
+        events_(kube::NewEventRecorder(client, "envicutor-operator")),
+        submissions_(kube::NewInformer(client, kube::kSubmissions, {})),
+        runtimes_(kube::NewInformer(client, kube::kRuntimes, {})),
+        pools_(kube::NewInformer(client, kube::kExecutorPools, {})),
+        executors_(kube::NewInformer(client, kube::kPods,
+                                     {options.executor_namespace, kExecutorSelector, ""})),
+        builders_(kube::NewInformer(client, kube::kPods,
+                                    {options.executor_namespace, kBuilderSelector, ""})),
+        submission_queue_(kube::NewWorkQueue("submission", QueueOptions(registry))),
+        runtime_queue_(kube::NewWorkQueue("runtime", QueueOptions(registry))),
+        build_queue_(kube::NewWorkQueue("environment", QueueOptions(registry))),
+        dispatcher_(clock, AgentsOver(options), DispatcherOptionsOf(options)),
+        ttl_(client, clock, options.submissions.ttl_seconds_after_finished),
+        builds_({client, *builders_, *build_queue_, metrics_, clock, options}),
+        runtime_controller_({client, *runtimes_, *submissions_, *runtime_queue_, dispatcher_,
+                             builds_, events_.get(), metrics_, clock, options}),
+        submission_controller_({client, *submissions_, *submission_queue_, dispatcher_,
+                                runtime_controller_, builds_, ttl_, events_.get(), metrics_, clock,
+                                options}),
+        pool_controller_(
+            {client, *pools_, *executors_, dispatcher_, events_.get(), metrics_, clock, options}) {}
+
+  ~OperatorApp() override {
+    // What makes work first, then the workers, then what they use.
+    for (kube::Informer* informer : Informers()) informer->Stop();
+    pool_controller_.Stop();
+    for (auto& queue : {submission_queue_.get(), runtime_queue_.get(), build_queue_.get()}) {
+      queue->ShutDown();
+    }
+    workers_.clear();
+    ttl_.Stop();
+    dispatcher_.Stop();
+  }
+
+  Status Start(std::stop_token stop) {
+    dispatcher_.Follow(*executors_);
+    dispatcher_.OnLoadChange([this] { pool_controller_.Wake(); });
+    builds_.Follow();
+    runtime_controller_.Follow();
+    submission_controller_.Follow();
+    pool_controller_.Follow();
+    phases_ = registry_.OnRender([this] { CountPhases(); });
+
+    dispatcher_.Start();
+    for (kube::Informer* informer : Informers()) informer->Start();
+    // Executors before submissions: dispatching waits for what they hold.
+    ENVICUTOR_RETURN_IF_ERROR(WaitFor(*executors_, stop));
+    dispatcher_.PodsListed();
+    ENVICUTOR_RETURN_IF_ERROR(WaitFor(*builders_, stop));
+    AddWorkers("environment", *build_queue_, kBuildWorkers,
+               [this](const std::string& key) { return builds_.Reconcile(key); });
+    ENVICUTOR_RETURN_IF_ERROR(WaitFor(*runtimes_, stop));
+    AddWorkers("runtime", *runtime_queue_, kRuntimeWorkers,
+               [this](const std::string& key) { return runtime_controller_.Reconcile(key); });
+    ENVICUTOR_RETURN_IF_ERROR(WaitFor(*pools_, stop));
+    pool_controller_.Start();
+    ENVICUTOR_RETURN_IF_ERROR(WaitFor(*submissions_, stop));
+    AddWorkers("submission", *submission_queue_, static_cast<int>(options_.submissions.workers),
+               [this](const std::string& key) { return submission_controller_.Reconcile(key); });
+    ttl_.Start();
+    ready_ = true;
+    return OkStatus();
+  }
+
+  [[nodiscard]] bool Ready() const override { return ready_; }
+
+ private:
+  std::vector<kube::Informer*> Informers() {
+    return {executors_.get(), builders_.get(), runtimes_.get(), pools_.get(), submissions_.get()};
+  }
+
+  static Status WaitFor(const kube::Informer& informer, const std::stop_token& stop) {
+    while (!informer.WaitForSync(kSyncPoll)) {
+      if (stop.stop_requested()) return {Code::kCancelled, "stopped before the caches were filled"};
+    }
+    return OkStatus();
+  }
+
+  void AddWorkers(const std::string& name, kube::WorkQueue& queue, int count,
+                  std::function<Status(const std::string&)> reconcile) {
+    workers_.push_back(
+        std::make_unique<Workers>(name, queue, count, &registry_, std::move(reconcile)));
+  }
+
+  void CountPhases() {
+    std::map<std::string, int64_t> phases = {
+        {"Pending", 0}, {"Running", 0}, {"Completed", 0}, {"Failed", 0}, {"Cancelled", 0}};
+    for (const kube::ObjectPtr& object : submissions_->All()) {
+      const auto it = phases.find(GetString(At(*object, {"status"}), "phase", "Pending"));
+      if (it != phases.end()) ++it->second;
+    }
+    for (const auto& [phase, count] : phases) {
+      metrics_.submissions.With({phase}).Set(static_cast<double>(count));
+    }
+  }
+
+  const Options& options_;
+  metrics::Registry& registry_;
+  metrics::OperatorMetrics metrics_;
+  std::unique_ptr<kube::EventRecorder> events_;
+  std::unique_ptr<kube::Informer> submissions_;
+  std::unique_ptr<kube::Informer> runtimes_;
+  std::unique_ptr<kube::Informer> pools_;
+  std::unique_ptr<kube::Informer> executors_;
+  std::unique_ptr<kube::Informer> builders_;
+  std::unique_ptr<kube::WorkQueue> submission_queue_;
+  std::unique_ptr<kube::WorkQueue> runtime_queue_;
+  std::unique_ptr<kube::WorkQueue> build_queue_;
+  Dispatcher dispatcher_;
+  TtlCollector ttl_;
+  EnvironmentBuilder builds_;
+  RuntimeController runtime_controller_;
+  SubmissionController submission_controller_;
+  PoolController pool_controller_;
+  std::vector<std::unique_ptr<Workers>> workers_;
+  std::atomic<bool> ready_{false};
+  std::shared_ptr<void> phases_;  // first to go: it reads the rest
+};
+
+// The app while this process leads, and what probes ask about it.
+class Leadership {
+ public:
+  [[nodiscard]] bool Ready() {
+    const std::lock_guard lock(mutex_);
+    return !app_ || app_->Ready();  // one that waits for the lease is ready to lead
+  }
+  void Set(std::unique_ptr<App> app) {
+    const std::lock_guard lock(mutex_);
+    app_ = std::move(app);
+  }
+  void End() {
+    std::unique_ptr<App> app;
+    {
+      const std::lock_guard lock(mutex_);
+      app.swap(app_);
+    }
+  }
+
+ private:
+  std::mutex mutex_;
+  std::unique_ptr<App> app_;
+};
+
+std::string Identity() {
+  std::string host(256, '\0');
+  if (::gethostname(host.data(), host.size() - 1) != 0) host = "unknown";
+  host.resize(host.find('\0') == std::string::npos ? host.size() : host.find('\0'));
+  return host + "_" + RandomHex(8);
+}
+
+Status Lead(kube::Client& client, const Clock& clock, const Options& options,
+            metrics::Registry& registry, Leadership& leadership, const std::stop_token& stop) {
+  std::stop_source ended;
+  const std::stop_callback forward(stop, [&ended] { ended.request_stop(); });
+  std::jthread starter;
+  Status start_status;
+  const auto start = [&] {
+    Result<std::unique_ptr<App>> app =
+        StartApp(client, clock, options, registry, ended.get_token());
+    if (app.ok()) {
+      leadership.Set(std::move(app).value());
+      log::Info("the operator leads and works");
+      return;
+    }
+    start_status = app.status();
+    ended.request_stop();
+  };
+  Status status;
+  if (options.leader_election.enabled) {
+    kube::LeaderOptions election;
+    election.ns = options.operator_namespace;
+    election.lease_name = "envicutor-operator";
+    election.identity = Identity();
+    election.lease_duration =
+        std::chrono::milliseconds(options.leader_election.lease_duration_millis);
+    election.renew_deadline =
+        std::chrono::milliseconds(options.leader_election.renew_deadline_millis);
+    election.retry_period = std::chrono::milliseconds(options.leader_election.retry_period_millis);
+    election.registry = &registry;
+    log::Info("waiting for the lease", {{"identity", election.identity}});
+    status = kube::RunLeaderElection(
+        client, clock, election, [&] { starter = std::jthread(start); },
+        [] {
+          // Another may lead already: nothing of ours may be written from here on.
+          log::Error("the lease was lost");
+          ::_exit(1);
+        },
+        ended.get_token());
+  } else {
+    start();
+    std::mutex mutex;
+    std::condition_variable_any wake;
+    std::unique_lock lock(mutex);
+    wake.wait(lock, ended.get_token(), [] { return false; });
+  }
+  ended.request_stop();
+  if (starter.joinable()) starter.join();
+  leadership.End();
+  if (!start_status.ok() && start_status.code() != Code::kCancelled) return start_status;
+  return status.code() == Code::kCancelled ? OkStatus() : status;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<App>> StartApp(kube::Client& client, const Clock& clock,
+                                      const Options& options, metrics::Registry& registry,
+                                      std::stop_token stop) {
+  auto app = std::make_unique<OperatorApp>(client, clock, options, registry);
+  ENVICUTOR_RETURN_IF_ERROR(app->Start(std::move(stop)));
+  return std::unique_ptr<App>(std::move(app));
+}
+
+Status RunOperator(const Options& options, std::stop_token stop) {
+  const SystemClock clock;
+  metrics::Registry registry;
+  metrics::SetBuildInfo(registry, ENVICUTOR_VERSION);
+  ENVICUTOR_ASSIGN(const kube::ClientConfig config, kube::DefaultConfig(options.kubeconfig));
+  ENVICUTOR_ASSIGN(const std::unique_ptr<kube::Client> client, kube::NewClient(config, &registry));
+  Leadership leadership;
+  ENVICUTOR_ASSIGN(
+      const std::unique_ptr<Listeners> listeners,
+      StartListeners(options.listen, registry, [&leadership] { return leadership.Ready(); }));
+  log::Info("operator starts", {{"version", ENVICUTOR_VERSION}, {"server", config.server}});
+  return Lead(*client, clock, options, registry, leadership, stop);
+}
+
+}  // namespace envicutor::op

@@ -1,0 +1,357 @@
+#include "operator/dispatch/dispatch_core.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "tests/unit/operator/submissions.h"
+
+namespace envicutor::op {
+namespace {
+
+using testing::Accepted;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+constexpr int64_t kMi = 1 << 20;
+
+class DispatchCoreTest : public ::testing::Test {
+ protected:
+  struct Ended {
+    int times = 0;
+    Code code = Code::kOk;
+    std::string pod;
+  };
+
+  void Agent(const std::string& name, int64_t slots, HeldRuns held = {},
+             const std::string& instance = "i1") {
+    core_.AgentFound(name, "default", "node", false, now_, &out_);
+    Connect(name, slots, std::move(held), instance);
+  }
+  void Connect(const std::string& name, int64_t slots, HeldRuns held = {},
+               const std::string& instance = "i1") {
+    api::AgentInfo info;
+    info.instance = instance;
+    info.slots = slots;
+    info.memory_bytes = 1000 * kMi;
+    core_.AgentConnected(name, info, held, now_, now_, &out_);
+  }
+  void Open() { core_.AgentsListed(now_, &out_); }
+  void Submit(const std::string& uid, int64_t attempt = 1, int64_t memory = kMi,
+              const std::string& ns = "a") {
+    api::RunRequest request;
+    request.uid = uid;
+    request.attempt = attempt;
+    request.memory_bytes = memory;
+    RunEvents events;
+    events.acknowledge_on_done = false;
+    events.on_done = [this, uid](const Result<api::RunResult>& result,
+                                 const RunPlacement& placement) {
+      Ended& ended = ended_[uid];
+      ++ended.times;
+      ended.code = result.status().code();
+      ended.pod = placement.pod;
+    };
+    core_.Submit("default", ns, 0, std::move(request), std::move(events), now_, &out_);
+  }
+  void Result_(const std::string& agent, api::RunResult result) {
+    ResultsPage page;
+    page.results.push_back(std::move(result));
+    core_.AgentPolled(agent, std::move(page), now_, &out_);
+  }
+  void PutOk(const std::string& agent, const std::string& uid, int64_t attempt = 1) {
+    core_.PutAnswered(agent, {uid, attempt}, OkStatus(), now_, &out_);
+  }
+  // What came out: "put AGENT UID", "cancel …", "ack …"; calls are made.
+  std::vector<std::string> Out() {
+    std::vector<std::string> lines;
+    Effects effects;
+    effects.swap(out_);
+    for (const Effect& effect : effects) {
+      switch (effect.kind) {
+        case Effect::Kind::kPut:
+          lines.push_back("put " + effect.agent + " " + effect.request->uid);
+          break;
+        case Effect::Kind::kCancel:
+          lines.push_back("cancel " + effect.agent + " " + effect.runs[0].uid);
+          break;
+        case Effect::Kind::kAck: {
+          std::string line = "ack " + effect.agent;
+          for (const RunKey& key : effect.runs) line += " " + key.uid;
+          lines.push_back(line);
+          break;
+        }
+        case Effect::Kind::kCall:
+          effect.call();
+          break;
+      }
+    }
+    return lines;
+  }
+  void Advance(Duration by) {
+    now_ += by;
+    core_.Tick(now_, &out_);
+  }
+
+  DispatchCore core_{DispatchOptions{}};
+  SteadyTime now_ = SteadyTime(std::chrono::hours(1));
+  Effects out_;
+  std::map<std::string, Ended> ended_;
+};
+
+TEST_F(DispatchCoreTest, PutResultAcknowledge) {
+  Agent("e0", 1);
+  Open();
+  Submit("a");
+  Submit("b");
+  EXPECT_THAT(Out(), ElementsAre("put e0 a"));
+  EXPECT_EQ(core_.Waiting("b")->position, 0);
+  PutOk("e0", "a");
+  Result_("e0", Accepted("a"));
+  EXPECT_THAT(Out(), ElementsAre("put e0 b"));  // the slot is free at once
+  EXPECT_EQ(ended_["a"].times, 1);
+  EXPECT_EQ(ended_["a"].pod, "e0");
+  core_.Acknowledge("a", now_, &out_);
+  EXPECT_THAT(Out(), ElementsAre("ack e0 a"));
+}
+
+TEST_F(DispatchCoreTest, AcknowledgementsGoTogetherAndAreRepeated) {
+  Agent("e0", 3);
+  Open();
+  for (const char* uid : {"a", "b", "c"}) {
+    Submit(uid);
+    Result_("e0", Accepted(uid));
+    core_.Acknowledge(uid, now_, &out_);
+  }
+  EXPECT_THAT(Out(), ElementsAre("put e0 a", "ack e0 a", "put e0 b", "put e0 c"));
+  core_.AckAnswered("e0", {{"a", 1}}, Unavailable("lost"), now_, &out_);
+  EXPECT_THAT(Out(), IsEmpty());
+  Advance(std::chrono::seconds(1));
+  EXPECT_THAT(Out(), ElementsAre("ack e0 a b c"));
+  core_.AckAnswered("e0", {{"a", 1}, {"b", 1}, {"c", 1}}, OkStatus(), now_, &out_);
+  EXPECT_THAT(Out(), IsEmpty());
+}
+
+TEST_F(DispatchCoreTest, AReplayedResultIsDeliveredOnce) {
+  Agent("e0", 1);
+  Open();
+  Submit("a");
+  Result_("e0", Accepted("a"));
+  Result_("e0", Accepted("a"));
+  Out();
+  EXPECT_EQ(ended_["a"].times, 1);
+  core_.Acknowledge("a", now_, &out_);
+  Result_("e0", Accepted("a"));  // the agent has not got the acknowledgement yet
+  Out();
+  EXPECT_EQ(ended_["a"].times, 1);
+}
+
+TEST_F(DispatchCoreTest, ALostAnswerToPutIsAskedAgainAtTheSameAgent) {
+  Agent("e0", 1);
+  Agent("e1", 1);
+  Open();
+  Submit("a");
+  const std::vector<std::string> first = Out();
+  ASSERT_EQ(first.size(), 1U);
+  core_.PutAnswered("e0", {"a", 1}, Unavailable("closed"), now_, &out_);
+  EXPECT_THAT(Out(), IsEmpty());
+  Advance(std::chrono::seconds(1));
+  EXPECT_EQ(Out(), first);
+}
+
+TEST_F(DispatchCoreTest, RefusedForLackOfRoomGoesBackToTheHead) {
+  Agent("e0", 1);
+  Open();
+  Submit("a");
+  Submit("b");
+  Out();
+  core_.PutAnswered("e0", {"a", 1}, ResourceExhausted("no slot"), now_, &out_);
+  EXPECT_THAT(Out(), IsEmpty());
+  Advance(std::chrono::milliseconds(50));
+  EXPECT_THAT(Out(), ElementsAre("put e0 a"));
+}
+
+TEST_F(DispatchCoreTest, DrainingAgentsGetNothing) {
+  Agent("e0", 1);
+  Agent("e1", 1);
+  Open();
+  core_.Drain("e0");
+  Submit("a");
+  Submit("b");
+  EXPECT_THAT(Out(), ElementsAre("put e1 a"));
+  core_.PutAnswered("e1", {"a", 1}, FailedPrecondition("draining"), now_, &out_);
+  EXPECT_THAT(Out(), IsEmpty());
+  Agent("e2", 5);
+  EXPECT_THAT(Out(), ElementsAre("put e2 a", "put e2 b"));
+}
+
+TEST_F(DispatchCoreTest, ADeletedExecutorLosesItsRunsAtOnce) {
+  Agent("e0", 2);
+  Open();
+  Submit("a");
+  PutOk("e0", "a");
+  core_.AgentGone("e0", "executor e0 was deleted", now_, &out_);
+  Out();
+  EXPECT_EQ(ended_["a"].times, 1);
+  EXPECT_EQ(ended_["a"].code, Code::kUnavailable);
+  Submit("a", 2);
+  EXPECT_THAT(Out(), IsEmpty());
+  EXPECT_TRUE(core_.Waiting("a")->no_capacity);
+  Agent("e1", 2);
+  EXPECT_THAT(Out(), ElementsAre("put e1 a"));
+}
+
+TEST_F(DispatchCoreTest, ASilentExecutorIsGivenABoundedTime) {
+  Agent("e0", 1);
+  Open();
+  Submit("a");
+  PutOk("e0", "a");
+  core_.AgentSilent("e0", now_, &out_);
+  Advance(std::chrono::seconds(4));
+  Out();
+  EXPECT_EQ(ended_["a"].times, 0);
+  Submit("b");
+  EXPECT_THAT(Out(), IsEmpty());  // nothing new for one that does not answer
+  Advance(std::chrono::seconds(2));
+  Out();
+  EXPECT_EQ(ended_["a"].code, Code::kUnavailable);
+  // It comes back with the run that was given up: the result is dropped and acknowledged.
+  Submit("a", 2);
+  Connect("e0", 2, {"i1", {{{"a", 1}, true, ""}}});
+  EXPECT_THAT(Out(), ElementsAre("put e0 b"));
+  Result_("e0", Accepted("a", 1));
+  EXPECT_THAT(Out(), ElementsAre("ack e0 a", "put e0 a"));
+  EXPECT_EQ(ended_["a"].times, 1);
+}
+
+TEST_F(DispatchCoreTest, ABlinkOfSilenceLosesNothing) {
+  Agent("e0", 1);
+  Open();
+  Submit("a");
+  PutOk("e0", "a");
+  core_.AgentSilent("e0", now_, &out_);
+  Advance(std::chrono::seconds(2));
+  Connect("e0", 1, {"i1", {{{"a", 1}, false, "run"}}});
+  Advance(std::chrono::seconds(60));
+  Result_("e0", Accepted("a"));
+  Out();
+  EXPECT_EQ(ended_["a"].times, 1);
+  EXPECT_EQ(ended_["a"].code, Code::kOk);
+}
+
+TEST_F(DispatchCoreTest, ARestartedAgentThatForgotARunLosesIt) {
+  Agent("e0", 2);
+  Open();
+  Submit("a");
+  Submit("b");
+  PutOk("e0", "a");
+  PutOk("e0", "b");
+  Out();
+  now_ += std::chrono::seconds(1);
+  Connect("e0", 2, {"i2", {{{"b", 1}, false, "run"}}}, "i2");
+  Out();
+  EXPECT_EQ(ended_["a"].code, Code::kUnavailable);
+  EXPECT_EQ(ended_["a"].times, 1);
+  EXPECT_EQ(ended_["b"].times, 0);
+}
+
+TEST_F(DispatchCoreTest, NothingStartsBeforeTheAgentsSaidWhatTheyHold) {
+  core_.AgentFound("e0", "default", "node", false, now_, &out_);
+  Open();
+  Submit("held");
+  Submit("done");
+  Submit("new");
+  EXPECT_THAT(Out(), IsEmpty());
+  Connect("e0", 2, {"i1", {{{"held", 1}, false, "run"}, {{"done", 1}, true, ""}}});
+  Result_("e0", Accepted("done"));
+  EXPECT_THAT(Out(), ElementsAre("put e0 new"));
+  EXPECT_EQ(ended_["done"].times, 1);
+  Result_("e0", Accepted("held"));
+  Out();
+  EXPECT_EQ(ended_["held"].times, 1);
+}
+
+TEST_F(DispatchCoreTest, WhatAgentsHoldIsAdoptedWhenItIsAskedForLater) {
+  Open();
+  Agent("e0", 4, {"i1", {{{"running", 1}, false, "run"}}});
+  Result_("e0", Accepted("done"));
+  Submit("done");
+  Submit("running");
+  EXPECT_THAT(Out(), IsEmpty());
+  EXPECT_EQ(ended_["done"].times, 1);
+  Result_("e0", Accepted("running"));
+  Out();
+  EXPECT_EQ(ended_["running"].times, 1);
+}
+
+TEST_F(DispatchCoreTest, WhatNobodyAsksForIsDroppedInTheEnd) {
+  Open();
+  Agent("e0", 4, {"i1", {{{"running", 1}, false, "run"}}});
+  Result_("e0", Accepted("done"));
+  Advance(std::chrono::seconds(61));
+  EXPECT_THAT(Out(), ::testing::UnorderedElementsAre("cancel e0 running", "ack e0 done"));
+}
+
+TEST_F(DispatchCoreTest, AnAgentThatDoesNotAnswerAtStartIsNotWaitedForLong) {
+  core_.AgentFound("e0", "default", "node", false, now_, &out_);
+  Agent("e1", 1);
+  Open();
+  Submit("a");
+  EXPECT_THAT(Out(), IsEmpty());
+  EXPECT_EQ(core_.NextDue(), now_ + std::chrono::seconds(5));
+  Advance(std::chrono::seconds(5));
+  EXPECT_THAT(Out(), ElementsAre("put e1 a"));
+}
+
+TEST_F(DispatchCoreTest, CancelQueuedAndRunning) {
+  Agent("e0", 1);
+  Open();
+  Submit("a");
+  Submit("b");
+  PutOk("e0", "a");
+  Out();
+  core_.Cancel("b", now_, &out_);
+  core_.Cancel("a", now_, &out_);
+  EXPECT_THAT(Out(), ElementsAre("cancel e0 a"));
+  EXPECT_EQ(ended_["b"].code, Code::kCancelled);
+  core_.CancelAnswered("e0", {"a", 1}, Unavailable("lost"), now_, &out_);
+  Advance(std::chrono::seconds(1));
+  EXPECT_THAT(Out(), ElementsAre("cancel e0 a"));
+  core_.CancelAnswered("e0", {"a", 1}, NotFound("unknown"), now_, &out_);
+  Out();
+  EXPECT_EQ(ended_["a"].code, Code::kCancelled);
+}
+
+TEST_F(DispatchCoreTest, BoundsOfTheQueue) {
+  DispatchOptions options;
+  options.queue_max = 3;
+  options.namespace_max = 2;
+  core_ = DispatchCore(options);
+  Submit("1");
+  Submit("2");
+  Submit("3");
+  Submit("4", 1, kMi, "b");
+  Submit("5", 1, kMi, "b");
+  Out();
+  EXPECT_EQ(ended_["3"].code, Code::kResourceExhausted);  // its namespace is full
+  EXPECT_EQ(ended_["4"].times, 0);
+  EXPECT_EQ(ended_["5"].code, Code::kResourceExhausted);  // all is full
+}
+
+TEST_F(DispatchCoreTest, TooLargeForEveryExecutorSaysSoAndWaits) {
+  Agent("e0", 2);
+  Open();
+  Submit("huge", 1, 4000 * kMi);
+  Submit("small");
+  EXPECT_THAT(Out(), ElementsAre("put e0 small"));
+  const RunWait wait = core_.Waiting("huge").value();
+  EXPECT_TRUE(wait.no_capacity);
+  EXPECT_EQ(wait.message,
+            "it needs 4000Mi of memory; the largest executor of pool default has 1000Mi");
+  core_.Cancel("huge", now_, &out_);
+  Out();
+  EXPECT_EQ(ended_["huge"].code, Code::kCancelled);
+  EXPECT_EQ(core_.Load("default").queued, 0);
+}
+
+}  // namespace
+}  // namespace envicutor::op

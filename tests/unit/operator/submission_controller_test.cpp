@@ -1,0 +1,409 @@
+#include "operator/controllers/submission_controller.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "operator/controllers/ttl.h"
+#include "tests/unit/operator/fakes.h"
+#include "tests/unit/operator/submissions.h"
+
+namespace envicutor::op {
+namespace {
+
+using testing::Accepted;
+using ::testing::Contains;
+using testing::CRuntime;
+using ::testing::ElementsAre;
+using testing::FakeBuilds;
+using testing::FakeCatalog;
+using testing::FakeClient;
+using testing::FakeInformer;
+using testing::FakeRunner;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using testing::PythonRuntime;
+using testing::Submission;
+
+class SubmissionControllerTest : public ::testing::Test {
+ protected:
+  SubmissionControllerTest()
+      : queue_(kube::NewWorkQueue("submissions", QueueOptions())),
+        ttl_(client_, clock_, 3600),
+        controller_({client_, informer_, *queue_, runner_, catalog_, builds_, ttl_, nullptr,
+                     metrics_, clock_, options_}) {
+    client_.on_change = [this](const Json& object, bool deleted) {
+      if (GetString(object, "kind") == "Submission" && deliver_) informer_.Deliver(object, deleted);
+    };
+    controller_.Follow();
+    catalog_.Serve("python3", PythonRuntime());
+  }
+
+  kube::WorkQueueOptions QueueOptions() {
+    kube::WorkQueueOptions options;
+    options.clock = &clock_;
+    return options;
+  }
+
+  void Create(const Json& submission) { client_.Put(kube::kSubmissions, submission); }
+  // Works on what is ready now.
+  void Settle() {
+    for (int i = 0; i < 1000; ++i) {
+      const std::optional<std::string> key = queue_->TryGet();
+      if (!key.has_value()) return;
+      const Status status = controller_.Reconcile(*key);
+      if (status.ok()) {
+        queue_->Forget(*key);
+      } else {
+        queue_->AddRateLimited(*key);
+      }
+      queue_->Done(*key);
+    }
+    FAIL() << "the queue never settles";
+  }
+  void Advance(Duration by) {
+    constexpr Duration kStep = std::chrono::milliseconds(100);
+    for (Duration done{}; done < by; done += kStep) {
+      clock_.Advance(kStep);
+      Settle();
+    }
+  }
+  Json Object(const std::string& name) { return client_.objects.at("submissions/default/" + name); }
+  Json StatusOf(const std::string& name) { return At(Object(name), {"status"}); }
+  void CreatePython(const std::string& name, Json more = Json::object()) {
+    Json spec = {{"runtimeRef", {{"name", "python3"}}}, {"source", "print(1)"}};
+    spec.update(more);
+    Create(Submission(name, spec));
+    Settle();
+  }
+  void Done(const Result<api::RunResult>& result) {
+    runner_.submitted.back().events.on_done(result, {"pod-0", "node-0"});
+    Settle();
+  }
+
+  FakeClock clock_;
+  FakeClient client_;
+  FakeInformer informer_;
+  FakeRunner runner_;
+  FakeCatalog catalog_;
+  FakeBuilds builds_;
+  Options options_ = testing::TestOptions();
+  metrics::OperatorMetrics metrics_{nullptr};
+  bool deliver_ = true;
+  std::unique_ptr<kube::WorkQueue> queue_;
+  TtlCollector ttl_;
+  SubmissionController controller_;
+};
+
+TEST_F(SubmissionControllerTest, AShortSubmissionCostsOneStatusWrite) {
+  CreatePython("s");
+  ASSERT_EQ(runner_.submitted.size(), 1U);
+  EXPECT_EQ(runner_.submitted[0].pool, "default");
+  EXPECT_EQ(runner_.submitted[0].ns, "default");
+  runner_.submitted[0].events.on_dispatched({"pod-0", "node-0"});
+  Done(Accepted("uid-default-s"));
+  EXPECT_EQ(StatusOf("s")["phase"], "Completed");
+  EXPECT_EQ(StatusOf("s")["verdict"], "Accepted");
+  EXPECT_EQ(client_.requests["patch"], 1);
+  EXPECT_EQ(client_.requests["get"], 0);
+  EXPECT_THAT(runner_.acknowledged, ElementsAre("uid-default-s"));
+  EXPECT_EQ(controller_.live(), 0U);
+  Advance(std::chrono::seconds(10));
+  EXPECT_EQ(client_.requests["patch"], 1);
+}
+
+TEST_F(SubmissionControllerTest, ALongRunIsShownAndItsWritesAreFew) {
+  CreatePython("s");
+  runner_.submitted[0].events.on_dispatched({"pod-0", "node-0"});
+  runner_.submitted[0].events.on_progress("compile");
+  Advance(std::chrono::milliseconds(900));
+  EXPECT_EQ(client_.requests["patch"], 0);
+  Advance(std::chrono::milliseconds(200));
+  EXPECT_EQ(StatusOf("s")["phase"], "Running");
+  EXPECT_EQ(StatusOf("s")["message"], "it is in the compile stage");
+  EXPECT_EQ(StatusOf("s")["executor"]["pod"], "pod-0");
+  runner_.submitted[0].events.on_progress("run");
+  Advance(std::chrono::seconds(10));
+  EXPECT_EQ(StatusOf("s")["message"], "it is in the run stage");
+  EXPECT_EQ(client_.requests["patch"], 2);
+  Done(Accepted("uid-default-s"));
+  EXPECT_EQ(StatusOf("s")["phase"], "Completed");
+}
+
+TEST_F(SubmissionControllerTest, WaitingNamesItsReasonAfterASecond) {
+  runner_.wait = RunWait{false, 4, "4 ahead of it in pool default"};
+  CreatePython("s");
+  Advance(std::chrono::milliseconds(1200));
+  EXPECT_EQ(StatusOf("s")["phase"], "Pending");
+  EXPECT_EQ(StatusOf("s")["reason"], "QueuedBehind");
+  EXPECT_EQ(kube::ConditionStatus(Object("s"), "Admitted"), "True");
+  runner_.wait = RunWait{true, 0, "pool default has no executor that is ready"};
+  Advance(std::chrono::seconds(10));
+  EXPECT_EQ(StatusOf("s")["reason"], "NoCapacity");
+}
+
+TEST_F(SubmissionControllerTest, EveryViolationInOneMessage) {
+  CreatePython("s", {{"run", {{"limits", {{"wallTime", "120s"}, {"memory", "99Gi"}}}}}});
+  EXPECT_EQ(StatusOf("s")["phase"], "Failed");
+  EXPECT_EQ(StatusOf("s")["reason"], "Rejected");
+  EXPECT_THAT(StatusOf("s")["message"].get<std::string>(),
+              ::testing::AllOf(HasSubstr("run.limits.wallTime: 120s is more than the maximum 60s"),
+                               HasSubstr("run.limits.memory: 99Gi is more than the maximum 2Gi")));
+  EXPECT_EQ(kube::ConditionStatus(Object("s"), "Admitted"), "False");
+  EXPECT_THAT(runner_.submitted, IsEmpty());
+}
+
+TEST_F(SubmissionControllerTest, TheRuntimeMayComeLater) {
+  Create(Submission("s", {{"runtimeRef", {{"name", "late"}}}, {"source", ""}}));
+  Settle();
+  Advance(std::chrono::seconds(5));
+  EXPECT_EQ(StatusOf("s")["phase"], "Pending");
+  EXPECT_EQ(StatusOf("s")["reason"], "RuntimeNotFound");
+  catalog_.runtimes["late"].state = RuntimeLookup::State::kNotReady;
+  catalog_.runtimes["late"].message = "Runtime late is Building";
+  catalog_.changed("late");
+  Advance(std::chrono::seconds(60));
+  EXPECT_EQ(StatusOf("s")["reason"], "RuntimeNotReady");
+  EXPECT_EQ(StatusOf("s")["message"], "Runtime late is Building");
+  catalog_.Serve("late", PythonRuntime());
+  catalog_.changed("late");
+  Settle();
+  EXPECT_EQ(runner_.submitted.size(), 1U);
+}
+
+TEST_F(SubmissionControllerTest, ARuntimeThatNeverComesFailsAfterThirtySeconds) {
+  Create(Submission("s", {{"runtimeRef", {{"name", "never"}}}, {"source", ""}}));
+  Settle();
+  Advance(std::chrono::milliseconds(29'500));
+  EXPECT_EQ(StatusOf("s")["phase"], "Pending");
+  Advance(std::chrono::seconds(1));
+  EXPECT_EQ(StatusOf("s")["phase"], "Failed");
+  EXPECT_EQ(StatusOf("s")["reason"], "RuntimeNotFound");
+  EXPECT_EQ(kube::ConditionStatus(Object("s"), "Admitted"), "False");
+}
+
+TEST_F(SubmissionControllerTest, CancelBeforeAndWhileItRuns) {
+  Create(Submission("early", {{"runtimeRef", {{"name", "never"}}}, {"cancel", true}}));
+  Settle();
+  EXPECT_EQ(StatusOf("early")["phase"], "Cancelled");
+  CreatePython("s");
+  Json changed = Object("s");
+  changed["spec"]["cancel"] = true;
+  client_.Put(kube::kSubmissions, changed);
+  Settle();
+  EXPECT_THAT(runner_.cancelled, Contains("uid-default-s"));
+  api::RunResult result = Accepted("uid-default-s");
+  result.cancelled = true;
+  result.verdict = api::Verdict::kNone;
+  Done(result);
+  EXPECT_EQ(StatusOf("s")["phase"], "Cancelled");
+  EXPECT_EQ(kube::ConditionStatus(Object("s"), "Finished"), "True");
+}
+
+TEST_F(SubmissionControllerTest, DeadlineHoldsWhileItWaits) {
+  runner_.wait = RunWait{false, 3000, "3000 ahead"};
+  CreatePython("s", {{"activeDeadlineSeconds", 5}});
+  Advance(std::chrono::milliseconds(5'200));
+  EXPECT_THAT(runner_.cancelled, ElementsAre("uid-default-s"));
+  Done(Status(Code::kCancelled, "cancelled before it started"));
+  EXPECT_EQ(StatusOf("s")["phase"], "Failed");
+  EXPECT_EQ(StatusOf("s")["reason"], "DeadlineExceeded");
+}
+
+TEST_F(SubmissionControllerTest, DeadlineHoldsThoughTheExecutorIsSilent) {
+  CreatePython("s", {{"activeDeadlineSeconds", 5}});
+  runner_.submitted[0].events.on_dispatched({"pod-0", "node-0"});
+  Advance(std::chrono::seconds(10));
+  EXPECT_EQ(StatusOf("s")["phase"], "Failed");
+  EXPECT_EQ(StatusOf("s")["reason"], "DeadlineExceeded");
+}
+
+TEST_F(SubmissionControllerTest, DeletionStopsTheRunAndDropsItsResult) {
+  CreatePython("s");
+  ASSERT_TRUE(client_.Delete(kube::kSubmissions, "default", "s", {}).ok());
+  Settle();
+  EXPECT_THAT(runner_.cancelled, ElementsAre("uid-default-s"));
+  runner_.acknowledged.clear();
+  Done(Accepted("uid-default-s"));
+  EXPECT_THAT(runner_.acknowledged, ElementsAre("uid-default-s"));
+  EXPECT_EQ(client_.requests["patch"], 0);
+}
+
+TEST_F(SubmissionControllerTest, ALostExecutorIsCountedBeforeTheNextAttempt) {
+  CreatePython("s");
+  for (int64_t attempt = 2; attempt <= 3; ++attempt) {
+    Done(Unavailable("executor pod-0 was deleted"));
+    EXPECT_EQ(StatusOf("s")["attempt"], attempt);
+    EXPECT_EQ(StatusOf("s")["phase"], "Pending");
+    ASSERT_EQ(runner_.submitted.size(), static_cast<size_t>(attempt));
+    EXPECT_EQ(runner_.submitted.back().request.attempt, attempt);
+  }
+  Done(Unavailable("executor pod-0 was deleted"));
+  EXPECT_EQ(StatusOf("s")["phase"], "Failed");
+  EXPECT_EQ(StatusOf("s")["reason"], "ExecutorLost");
+  EXPECT_EQ(StatusOf("s")["attempt"], 3);
+}
+
+TEST_F(SubmissionControllerTest, AProgramsOwnFailureIsNotTriedAgain) {
+  CreatePython("s");
+  api::RunResult result = Accepted("uid-default-s");
+  result.verdict = api::Verdict::kRuntimeError;
+  result.run = testing::Stage("", 3);
+  Done(result);
+  EXPECT_EQ(StatusOf("s")["phase"], "Completed");
+  EXPECT_EQ(StatusOf("s")["verdict"], "RuntimeError");
+  EXPECT_EQ(runner_.submitted.size(), 1U);
+}
+
+TEST_F(SubmissionControllerTest, FullQueueAndUnreadableRequests) {
+  CreatePython("full");
+  Done(ResourceExhausted("the queue holds 100000 submissions, its maximum"));
+  EXPECT_EQ(StatusOf("full")["reason"], "QueueFull");
+  EXPECT_EQ(kube::ConditionStatus(Object("full"), "Admitted"), "True");
+  CreatePython("bad");
+  Done(InvalidArgument("the agent answered 400"));
+  EXPECT_EQ(StatusOf("bad")["reason"], "Rejected");
+}
+
+TEST_F(SubmissionControllerTest, AStaleCacheMeetsAConflictAndWins) {
+  CreatePython("s");
+  deliver_ = false;
+  Json changed = Object("s");
+  changed["metadata"]["labels"] = {{"touched", "yes"}};
+  client_.Put(kube::kSubmissions, changed);
+  Done(Accepted("uid-default-s"));
+  EXPECT_EQ(StatusOf("s")["phase"], "Completed");
+  EXPECT_EQ(Object("s")["metadata"]["labels"]["touched"], "yes");
+}
+
+TEST_F(SubmissionControllerTest, AnAnswerThatWasLostIsNotWrittenTwice) {
+  CreatePython("s");
+  deliver_ = false;
+  int losses = 1;
+  client_.lose_answer = [&](const std::string&) { return losses-- > 0; };
+  Done(Accepted("uid-default-s"));
+  Advance(std::chrono::seconds(1));
+  EXPECT_EQ(StatusOf("s")["phase"], "Completed");
+  EXPECT_THAT(client_.violations, IsEmpty());
+  EXPECT_EQ(controller_.live(), 0U);
+  EXPECT_THAT(runner_.acknowledged, Contains("uid-default-s"));
+}
+
+TEST_F(SubmissionControllerTest, AnApiServerThatIsAwayLosesNothing) {
+  CreatePython("s");
+  client_.fault = [](const std::string&) { return Unavailable("connection refused"); };
+  Done(Accepted("uid-default-s"));
+  EXPECT_THAT(runner_.acknowledged, IsEmpty());
+  client_.fault = nullptr;
+  Advance(std::chrono::seconds(1));
+  EXPECT_EQ(StatusOf("s")["phase"], "Completed");
+  EXPECT_THAT(runner_.acknowledged, ElementsAre("uid-default-s"));
+}
+
+TEST_F(SubmissionControllerTest, ARefusedResultStillEndsTheSubmission) {
+  CreatePython("s");
+  int refusals = 1;
+  client_.fault = [&](const std::string& verb) {
+    return verb == "patch" && refusals-- > 0 ? InvalidArgument("status.stages: Invalid value")
+                                             : OkStatus();
+  };
+  Done(Accepted("uid-default-s"));
+  EXPECT_EQ(StatusOf("s")["phase"], "Failed");
+  EXPECT_EQ(StatusOf("s")["verdict"], "InternalError");
+  EXPECT_THAT(StatusOf("s")["message"].get<std::string>(),
+              HasSubstr("status.stages: Invalid value"));
+}
+
+TEST_F(SubmissionControllerTest, InlineEnvironmentIsBuiltThenRun) {
+  Create(Submission("s", {{"environment", {{"packages", {"bash"}}, {"cache", false}}},
+                          {"run", {{"script", "true"}}}}));
+  Settle();
+  Advance(std::chrono::seconds(2));
+  EXPECT_EQ(StatusOf("s")["phase"], "Pending");
+  EXPECT_EQ(StatusOf("s")["reason"], "RuntimeNotReady");
+  const std::string hash = builds_.HashOf(builds_.asked[0]);
+  builds_.states[hash].phase = BuildState::Phase::kReady;
+  builds_.states[hash].stage = testing::Stage("built");
+  builds_.changed(hash);
+  Settle();
+  ASSERT_EQ(runner_.submitted.size(), 1U);
+  EXPECT_EQ(runner_.submitted[0].request.environment_hash, hash);
+  Done(Accepted("uid-default-s"));
+  EXPECT_EQ(StatusOf("s")["stages"]["environment"]["stdout"], "built");
+  EXPECT_THAT(builds_.discarded, ElementsAre(hash));
+}
+
+TEST_F(SubmissionControllerTest, AFailedBuildIsTheUsersUnlessItIsOurs) {
+  const auto create = [&](const std::string& name) {
+    Create(
+        Submission(name, {{"environment", {{"packages", {name}}}}, {"run", {{"script", "true"}}}}));
+    Settle();
+    BuildState& state = builds_.states[builds_.HashOf(builds_.asked.back())];
+    state.phase = BuildState::Phase::kFailed;
+    state.message = "attribute missing";
+    return &state;
+  };
+  create("theirs");
+  builds_.changed(builds_.HashOf(builds_.asked.back()));
+  Settle();
+  EXPECT_EQ(StatusOf("theirs")["phase"], "Completed");
+  EXPECT_EQ(StatusOf("theirs")["verdict"], "EnvironmentError");
+  EXPECT_EQ(StatusOf("theirs")["stages"]["environment"]["exitStatus"], "RE");
+  create("ours")->infrastructure = true;
+  builds_.changed(builds_.HashOf(builds_.asked.back()));
+  Settle();
+  EXPECT_EQ(StatusOf("ours")["phase"], "Failed");
+  EXPECT_EQ(StatusOf("ours")["reason"], "EnvironmentUnavailable");
+}
+
+TEST_F(SubmissionControllerTest, OnlyLabelledConfigMapsAreRead) {
+  Json map = {{"kind", "ConfigMap"},
+              {"metadata", {{"name", "in"}, {"namespace", "default"}}},
+              {"data", {{"k", "from the map"}}}};
+  client_.Put(kube::kConfigMaps, map);
+  const Json from = {
+      {"run", {{"stdinFrom", {{"configMapKeyRef", {{"name", "in"}, {"key", "k"}}}}}}}};
+  CreatePython("s", from);
+  EXPECT_THAT(runner_.submitted, IsEmpty());
+  Advance(std::chrono::seconds(2));
+  EXPECT_THAT(StatusOf("s")["message"].get<std::string>(),
+              HasSubstr("not labelled envicutor.io/input=true"));
+  map["metadata"]["labels"] = {{"envicutor.io/input", "true"}};
+  client_.Put(kube::kConfigMaps, map);
+  Advance(std::chrono::seconds(2));
+  ASSERT_EQ(runner_.submitted.size(), 1U);
+  EXPECT_EQ(runner_.submitted[0].request.run.stdin_data, "from the map");
+}
+
+TEST_F(SubmissionControllerTest, AnInputThatNeverComesIsRejected) {
+  CreatePython("s",
+               {{"run", {{"stdinFrom", {{"configMapKeyRef", {{"name", "in"}, {"key", "k"}}}}}}}});
+  Advance(std::chrono::seconds(32));
+  EXPECT_EQ(StatusOf("s")["phase"], "Failed");
+  EXPECT_EQ(StatusOf("s")["reason"], "Rejected");
+}
+
+TEST_F(SubmissionControllerTest, ANewOperatorGoesOnWithTheCountedAttempt) {
+  Json submission = Submission("s", {{"runtimeRef", {{"name", "python3"}}}, {"source", ""}});
+  submission["status"] = {{"phase", "Running"}, {"attempt", 2}};
+  Create(submission);
+  Settle();
+  ASSERT_EQ(runner_.submitted.size(), 1U);
+  EXPECT_EQ(runner_.submitted[0].request.attempt, 2);
+}
+
+TEST_F(SubmissionControllerTest, FinishedOnesAreDeletedAfterTheirTime) {
+  CreatePython("soon", {{"ttlSecondsAfterFinished", 5}});
+  Done(Accepted("uid-default-soon"));
+  CreatePython("later");
+  Done(Accepted("uid-default-later"));
+  EXPECT_EQ(ttl_.size(), 2U);
+  EXPECT_TRUE(ttl_.Sweep(10).has_value());
+  EXPECT_EQ(client_.objects.size(), 2U);
+  clock_.Advance(std::chrono::seconds(6));
+  EXPECT_TRUE(ttl_.Sweep(10).has_value());
+  EXPECT_EQ(client_.objects.count("submissions/default/soon"), 0U);
+  EXPECT_EQ(client_.objects.count("submissions/default/later"), 1U);
+}
+
+}  // namespace
+}  // namespace envicutor::op

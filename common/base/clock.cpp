@@ -57,36 +57,55 @@ std::string FormatRfc3339Micro(WallTime time) {
 }
 
 Result<WallTime> ParseRfc3339(std::string_view text) {
-  const std::string copy(text);
-  const Status bad = InvalidArgument("\"" + copy + "\" is not an RFC 3339 time");
-  if (copy.size() < 20 || copy.size() > 40) return bad;
-  std::tm parts{};
-  const char* rest = strptime(copy.c_str(), "%Y-%m-%dT%H:%M:%S", &parts);
-  if (rest == nullptr) return bad;
-  Duration fraction{};
-  if (*rest == '.') {
-    int64_t unit = 100'000'000;
-    ++rest;
-    if (*rest < '0' || *rest > '9') return bad;
-    for (; *rest >= '0' && *rest <= '9'; ++rest, unit /= 10) {
-      fraction += Duration((*rest - '0') * unit);
+  const Status bad = InvalidArgument("\"" + std::string(text.substr(0, 64)) +
+                                     "\" is not an RFC 3339 time between the years 1678 and 2262");
+  // Fixed columns: strptime would take blanks, signs and single digits.
+  if (text.size() < 20 || text.size() > 40) return bad;
+  const auto number = [&text](size_t at, size_t digits) {
+    int value = 0;
+    for (const char c : text.substr(at, digits)) {
+      if (c < '0' || c > '9') return -1;
+      value = value * 10 + (c - '0');
     }
-  }
-  seconds offset{};
-  if (*rest == 'Z' || *rest == 'z') {
-    ++rest;
-  } else if (*rest == '+' || *rest == '-') {
-    int hours = 0;
-    int minutes = 0;
-    int used = 0;
-    if (std::sscanf(rest + 1, "%2d:%2d%n", &hours, &minutes, &used) != 2 || used != 5) return bad;
-    offset = seconds((hours * 60 + minutes) * 60) * (*rest == '-' ? -1 : 1);
-    rest += 6;
-  } else {
+    return value;
+  };
+  const auto is = [&text](size_t at, std::string_view any) {
+    return at < text.size() && any.find(text[at]) != std::string_view::npos;
+  };
+  const int year = number(0, 4);
+  const int month = number(5, 2);
+  const int day = number(8, 2);
+  const int hour = number(11, 2);
+  const int minute = number(14, 2);
+  const int second = number(17, 2);
+  if (!is(4, "-") || !is(7, "-") || !is(10, "Tt ") || !is(13, ":") || !is(16, ":")) return bad;
+  const std::chrono::year_month_day date{std::chrono::year(year),
+                                         std::chrono::month(static_cast<unsigned>(month)),
+                                         std::chrono::day(static_cast<unsigned>(day))};
+  // WallTime has nanoseconds in 64 bits; a leap second is the next minute's first.
+  if (year < 1678 || year > 2261 || month < 0 || day < 0 || !date.ok() || hour < 0 || hour > 23 ||
+      minute < 0 || minute > 59 || second < 0 || second > 60) {
     return bad;
   }
-  if (*rest != '\0') return bad;
-  return WallTime(seconds(timegm(&parts)) + fraction - offset);
+  size_t at = 19;
+  Duration fraction{};
+  if (is(at, ".")) {
+    int64_t unit = 100'000'000;
+    if (!is(++at, "0123456789")) return bad;
+    for (; is(at, "0123456789"); ++at, unit /= 10) fraction += Duration((text[at] - '0') * unit);
+  }
+  seconds offset{};
+  if (is(at, "+-") && text.size() == at + 6 && text[at + 3] == ':') {
+    const int hours = number(at + 1, 2);
+    const int minutes = number(at + 4, 2);
+    if (hours < 0 || hours > 23 || minutes < 0 || minutes > 59) return bad;
+    offset = seconds((hours * 60 + minutes) * 60) * (text[at] == '-' ? -1 : 1);
+  } else if (!is(at, "Zz") || text.size() != at + 1) {
+    return bad;
+  }
+  const auto midnight = std::chrono::sys_days(date).time_since_epoch();
+  return WallTime(midnight + std::chrono::hours(hour) + std::chrono::minutes(minute) +
+                  seconds(second) + fraction - offset);
 }
 
 }  // namespace envicutor

@@ -86,7 +86,8 @@ Result<std::string> Base64Decode(std::string_view text) {
     }
     group = (group << 6) | (digit < 0 ? 0U : static_cast<uint32_t>(digit));
     if (++digits == 4) {
-      if (padding > 2) return InvalidArgument("invalid base64 padding at offset " + std::to_string(i));
+      if (padding > 2)
+        return InvalidArgument("invalid base64 padding at offset " + std::to_string(i));
       out += static_cast<char>(group >> 16);
       if (padding < 2) out += static_cast<char>(group >> 8);
       if (padding < 1) out += static_cast<char>(group);

@@ -45,8 +45,8 @@ Result<std::string> ReadFile(const std::string& path, size_t max_bytes) {
 Status WriteFileAtomic(const std::string& path, std::string_view content, unsigned mode) {
   const std::string temporary = path + ".tmp-" + RandomHex(6);
   {
-    const UniqueFd fd(
-        ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, static_cast<mode_t>(mode)));
+    const UniqueFd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
+                             static_cast<mode_t>(mode)));
     if (!fd.valid()) return ErrnoStatus(errno, "create " + temporary);
     Status written = WriteAll(fd.get(), content, temporary);
     if (written.ok() && ::fsync(fd.get()) != 0) written = ErrnoStatus(errno, "fsync " + temporary);
@@ -73,8 +73,13 @@ Status MakeDirs(const std::string& path, unsigned mode) {
     if (::mkdir(prefix.c_str(), static_cast<mode_t>(mode)) != 0 && errno != EEXIST) {
       return ErrnoStatus(errno, "mkdir " + prefix);
     }
-    if (end == std::string::npos) return OkStatus();
+    if (end == std::string::npos) break;
   }
+  // EEXIST says that something is there, not that it is a folder.
+  struct stat info {};
+  if (::stat(path.c_str(), &info) != 0) return ErrnoStatus(errno, "stat " + path);
+  if (!S_ISDIR(info.st_mode)) return FailedPrecondition(path + " is there and is not a folder");
+  return OkStatus();
 }
 
 }  // namespace envicutor

@@ -14,6 +14,28 @@ const Json& Member(const Json& object, std::string_view key) {
   return it == object.end() ? Null() : *it;
 }
 
+bool IsDeeperThan(std::string_view text, int max_depth) {
+  int depth = 0;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (in_string) {
+      if (c == '\\') {
+        ++i;
+      } else if (c == '"') {
+        in_string = false;
+      }
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '[' || c == '{') {
+      if (++depth > max_depth) return true;
+    } else if (c == ']' || c == '}') {
+      --depth;
+    }
+  }
+  return false;
+}
+
 Status WrongType(std::string_view key, std::string_view wanted) {
   return InvalidArgument("field \"" + std::string(key) + "\" must be " + std::string(wanted));
 }
@@ -21,18 +43,13 @@ Status WrongType(std::string_view key, std::string_view wanted) {
 }  // namespace
 
 Result<Json> ParseJson(std::string_view text, int max_depth) {
-  bool too_deep = false;
-  const auto callback = [&](int depth, Json::parse_event_t, Json&) {
-    if (depth > max_depth) too_deep = true;
-    return !too_deep;
-  };
-  // A cheap look ahead: nlohmann's parser is iterative, but its values are destroyed recursively.
+  // Looked at before parsing: nlohmann's parser is iterative, but its values are destroyed
+  // recursively, and its callback that could count costs more than this.
+  if (IsDeeperThan(text, max_depth)) {
+    return InvalidArgument("JSON is nested deeper than " + std::to_string(max_depth));
+  }
   try {
-    Json value = Json::parse(text.begin(), text.end(), callback);
-    if (too_deep) {
-      return InvalidArgument("JSON is nested deeper than " + std::to_string(max_depth));
-    }
-    return value;
+    return Json::parse(text.begin(), text.end());
   } catch (const Json::exception& error) {
     return InvalidArgument(std::string("invalid JSON: ") + error.what());
   }
@@ -49,7 +66,9 @@ std::string GetString(const Json& object, std::string_view key, std::string fall
 
 int64_t GetInt(const Json& object, std::string_view key, int64_t fallback) {
   const Json& member = Member(object, key);
-  return member.is_number_integer() ? member.get<int64_t>() : fallback;
+  if (!member.is_number_integer()) return fallback;
+  if (member.is_number_unsigned() && member.get<uint64_t>() > uint64_t{INT64_MAX}) return fallback;
+  return member.get<int64_t>();
 }
 
 bool GetBool(const Json& object, std::string_view key, bool fallback) {

@@ -197,12 +197,14 @@ class Leadership {
   }
   void Set(std::unique_ptr<App> app) {
     const std::lock_guard lock(mutex_);
-    app_ = std::move(app);
+    if (!closed_) app.swap(app_);
   }
-  void End() {
+  // Stops the app, now and if it comes later. Returns when it has stopped.
+  void Close() {
     std::unique_ptr<App> app;
     {
       const std::lock_guard lock(mutex_);
+      closed_ = true;
       app.swap(app_);
     }
   }
@@ -210,6 +212,7 @@ class Leadership {
  private:
   std::mutex mutex_;
   std::unique_ptr<App> app_;
+  bool closed_ = false;
 };
 
 std::string Identity() {
@@ -221,13 +224,19 @@ std::string Identity() {
 
 Status Lead(kube::Client& client, const Clock& clock, const Options& options,
             metrics::Registry& registry, Leadership& leadership, const std::stop_token& stop) {
+  std::stop_source starting;
   std::stop_source ended;
-  const std::stop_callback forward(stop, [&ended] { ended.request_stop(); });
   std::jthread starter;
+  // Work ends before the lease is given back, so that the next leader is alone.
+  const std::stop_callback forward(stop, [&] {
+    starting.request_stop();
+    leadership.Close();
+    ended.request_stop();
+  });
   Status start_status;
   const auto start = [&] {
     Result<std::unique_ptr<App>> app =
-        StartApp(client, clock, options, registry, ended.get_token());
+        StartApp(client, clock, options, registry, starting.get_token());
     if (app.ok()) {
       leadership.Set(std::move(app).value());
       log::Info("the operator leads and works");
@@ -264,9 +273,9 @@ Status Lead(kube::Client& client, const Clock& clock, const Options& options,
     std::unique_lock lock(mutex);
     wake.wait(lock, ended.get_token(), [] { return false; });
   }
-  ended.request_stop();
+  starting.request_stop();
   if (starter.joinable()) starter.join();
-  leadership.End();
+  leadership.Close();
   if (!start_status.ok() && start_status.code() != Code::kCancelled) return start_status;
   return status.code() == Code::kCancelled ? OkStatus() : status;
 }

@@ -38,7 +38,7 @@ ApiResult<Json> ApplyJsonPatch(const Json& target, const Json& operations) {
         copied += DumpJson(result.at(Json::json_pointer(GetString(operation, "from")))).size();
         if (copied > kMaxCopiedBytes) return TooLargeError("a JSON patch copies too much");
       }
-      result = result.patch(Json::array({operation}));
+      result.patch_inplace(Json::array({operation}));
     } catch (const Json::exception& error) {
       if (op == "test") {
         return PatchFailed("testing value " + GetString(operation, "path") +

@@ -7,7 +7,7 @@
 #include <cmath>
 #include <set>
 
-#include "common/base/encoding.h"
+#include "standalone/apiserver/http/protobuf.h"
 
 namespace envicutor::standalone {
 namespace {
@@ -232,6 +232,11 @@ ApiResult<Body> DecodeBody(std::string_view content_type, std::string_view bytes
   if (type == "application/yaml" || type == "application/x-yaml" || type == "text/yaml" ||
       type == "text/x-yaml") {
     return DecodeYaml(bytes);
+  }
+  if (type == kProtobufType) {
+    Body body;
+    API_ASSIGN(body.json, DecodeProtobuf(bytes));
+    return body;
   }
   return UnsupportedMediaTypeError(
       "the body of the request was in an unknown format - accepted media types include: "

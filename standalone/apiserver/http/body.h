@@ -14,8 +14,8 @@ struct Body {
   std::vector<std::string> duplicate_fields;  // "spec.a", at most 100
 };
 
-// `content_type` "" or application/json (also */*), application/yaml: others, protobuf too, are
-// 415.
+// `content_type` "" or application/json, application/yaml, and protobuf as far as protobuf.h goes:
+// others are 415.
 [[nodiscard]] ApiResult<Body> DecodeBody(std::string_view content_type, std::string_view bytes);
 
 // JSON for a patch: the media type has been looked at by the caller; YAML is taken too, as JSON is

@@ -3,7 +3,6 @@
 #include "common/base/encoding.h"
 #include "common/base/log.h"
 #include "standalone/apiserver/http/discovery.h"
-#include "standalone/apiserver/schema/openapi.h"
 
 namespace envicutor::standalone {
 namespace {
@@ -149,7 +148,10 @@ bool ApiHandler::ServeOpenApi(const http::ServerRequest& request, const Writer& 
     const bool protobuf = NegotiateForm(request.headers.Get("Accept")) == Form::kOpenApiV2Protobuf;
     const std::string& body = protobuf ? documents->v2_protobuf : documents->v2_json;
     SendText(writer, 200,
-             protobuf ? std::string(schema::kOpenApiV2ProtobufAccept) : "application/json", body);
+             // Asked for with "@" and answered with ".": an "@" is no media type to Go's parser.
+             protobuf ? "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+                      : "application/json",
+             body);
     return true;
   }
   if (request.path == "/openapi/v3") {

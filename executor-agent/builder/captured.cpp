@@ -62,7 +62,7 @@ Result<std::map<std::string, std::string>> ParseVariables(std::string_view bytes
     if (equals == std::string_view::npos)
       return InvalidArgument("a captured variable has no value");
     const std::string_view name = entry.substr(0, equals);
-    if (!IsVariableName(name)) continue;
+    if (!IsVariableName(name) || name == "_") continue;  // _ is the last command
     variables[std::string(name)] = std::string(entry.substr(equals + 1));
   }
   ENVICUTOR_RETURN_IF_ERROR(CheckVariables(variables));

@@ -51,7 +51,7 @@ std::string FormatRfc3339Micro(WallTime time) {
   const std::tm parts = UtcParts(time, &micros);
   std::array<char, 64> buffer{};
   const size_t n = std::strftime(buffer.data(), buffer.size(), "%Y-%m-%dT%H:%M:%S", &parts);
-  std::array<char, 16> fraction{};
+  std::array<char, 32> fraction{};
   std::snprintf(fraction.data(), fraction.size(), ".%06ldZ", static_cast<long>(micros));
   return std::string(buffer.data(), n) + fraction.data();
 }

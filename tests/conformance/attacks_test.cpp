@@ -43,9 +43,9 @@ TEST_P(Conformance, AttackThreadBomb) {
 }
 
 TEST_P(Conformance, AttackMemoryBombByManyChildren) {
-  const StageOutcome outcome = Probe({"memory-children", "15", std::to_string(60 * kMiB)});
+  const StageOutcome outcome = Probe({"memory-children", "15", std::to_string(30 * kMiB)});
   EXPECT_TRUE(outcome.oom_killed) << testing::PrintToString(outcome);
-  EXPECT_LE(outcome.memory_bytes, 64 * kMiB);
+  EXPECT_LE(outcome.memory_bytes, 32 * kMiB);
 }
 
 TEST_P(Conformance, AttackFillingTmpfsIsBoundedByDiskOrMemory) {

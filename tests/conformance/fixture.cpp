@@ -117,10 +117,10 @@ void Conformance::TearDownTestSuite() {
 
 api::Limits Conformance::DefaultLimits() {
   api::Limits limits;
-  limits.Set(Limit::kCpuTime, 5000);
+  limits.Set(Limit::kCpuTime, 30'000);  // a test machine on a busy host is slow
   limits.Set(Limit::kExtraTime, 0);
-  limits.Set(Limit::kWallTime, 20'000);
-  limits.Set(Limit::kMemory, 64 * kMiB);
+  limits.Set(Limit::kWallTime, 60'000);
+  limits.Set(Limit::kMemory, 32 * kMiB);
   limits.Set(Limit::kMaxProcesses, 16);
   limits.Set(Limit::kMaxOpenFiles, 64);
   limits.Set(Limit::kMaxFileSize, 64 * kMiB);

@@ -63,18 +63,18 @@ TEST_P(Conformance, FractionsOfASecondCount) {
 }
 
 TEST_P(Conformance, MemoryUnderTheLimit) {
-  const StageOutcome outcome = Probe({"memory", std::to_string(40 * kMiB)});
+  const StageOutcome outcome = Probe({"memory", std::to_string(20 * kMiB)});
   EXPECT_TRUE(Exited(outcome, 0));
   EXPECT_FALSE(outcome.oom_killed);
-  EXPECT_GE(outcome.memory_bytes, 40 * kMiB);
-  EXPECT_LE(outcome.memory_bytes, 64 * kMiB);
+  EXPECT_GE(outcome.memory_bytes, 20 * kMiB);
+  EXPECT_LE(outcome.memory_bytes, 32 * kMiB);
 }
 
 TEST_P(Conformance, MemoryOverTheLimit) {
-  const StageOutcome outcome = Probe({"memory", std::to_string(70 * kMiB)});
+  const StageOutcome outcome = Probe({"memory", std::to_string(34 * kMiB)});
   EXPECT_TRUE(outcome.oom_killed);
   EXPECT_TRUE(Signaled(outcome, SIGKILL));
-  EXPECT_LE(outcome.memory_bytes, 64 * kMiB);
+  EXPECT_LE(outcome.memory_bytes, 32 * kMiB);
 }
 
 TEST_P(Conformance, UntouchedMemoryIsNotCounted) {
@@ -82,21 +82,21 @@ TEST_P(Conformance, UntouchedMemoryIsNotCounted) {
 }
 
 TEST_P(Conformance, MemoryIsThatOfTheWholeTree) {
-  const StageOutcome outcome = Probe({"memory-children", "8", std::to_string(12 * kMiB)});
+  const StageOutcome outcome = Probe({"memory-children", "8", std::to_string(6 * kMiB)});
   EXPECT_TRUE(outcome.oom_killed);
   // The program exits 0 although children were killed: it is told by the flag only.
   EXPECT_EQ(outcome.stdout_data, outcome.exit_signal == 0 ? "killed\n" : "");
 }
 
 TEST_P(Conformance, AChildKilledForMemoryIsNotTheProgramsEnd) {
-  const StageOutcome outcome = Probe({"memory-children", "1", std::to_string(80 * kMiB)});
+  const StageOutcome outcome = Probe({"memory-children", "1", std::to_string(40 * kMiB)});
   EXPECT_TRUE(Exited(outcome, 0));
   EXPECT_TRUE(outcome.oom_killed);
 }
 
 TEST_P(Conformance, TheNextStageStartsWithCleanCounters) {
   const auto box = NewBox();
-  EXPECT_TRUE(ProbeIn(*box, {"memory", std::to_string(80 * kMiB)}).oom_killed);
+  EXPECT_TRUE(ProbeIn(*box, {"memory", std::to_string(40 * kMiB)}).oom_killed);
   const StageOutcome next = ProbeIn(*box, {});
   EXPECT_FALSE(next.oom_killed);
   EXPECT_LT(next.memory_bytes, 16 * kMiB);

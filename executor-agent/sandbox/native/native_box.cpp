@@ -18,6 +18,8 @@ constexpr int64_t kMinDisk = 64 << 10;
 constexpr uint64_t kMinInodes = 4096;
 constexpr uint64_t kMaxInodes = 262'144;
 constexpr uint64_t kBytesAnInode = 4096;
+// That the spawner is dead is noticed by talking to it; then a new one is started.
+constexpr int kAttempts = 3;
 
 Result<UniqueFd> OpenFolder(int top, const char* name) {
   UniqueFd fd(::openat(top, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
@@ -58,8 +60,12 @@ Result<std::unique_ptr<NativeBox>> NativeBox::Make(std::shared_ptr<Engine> engin
   ENVICUTOR_ASSIGN(const unsigned uid, engine->TakeUid());
   std::unique_ptr<NativeBox> box(
       new NativeBox(std::move(engine), std::move(environment), max_disk_bytes, uid));
-  ENVICUTOR_ASSIGN(const uint64_t generation, box->engine_->spawner().EnsureRunning());
-  ENVICUTOR_RETURN_IF_ERROR(box->Attach(generation));
+  Status attached;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    attached = box->EnsureAttached().status();
+    if (attached.code() != Code::kUnavailable) break;
+  }
+  if (!attached.ok()) return attached;
   return box;
 }
 
@@ -147,8 +153,7 @@ StageOutcome NativeBox::Extract(const std::string& archive, const api::Limits& l
 
 StageOutcome NativeBox::RunStage(const StageSpec& spec, int program_fd, UniqueFd stdin_file,
                                  const std::stop_token& stop) {
-  // Twice: when the spawner turns out to be dead, a new one is started and the box moved to it.
-  for (int attempt = 0;; ++attempt) {
+  for (int attempt = 1;; ++attempt) {
     Status failure;
     Result<StageBox> box = Prepare();
     if (box.ok()) {
@@ -161,14 +166,16 @@ StageOutcome NativeBox::RunStage(const StageSpec& spec, int program_fd, UniqueFd
     } else {
       failure = box.status();
     }
-    if (failure.code() != Code::kUnavailable || attempt == 1) return SandboxError(failure.ToString());
+    if (failure.code() != Code::kUnavailable || attempt == kAttempts)
+      return SandboxError(failure.ToString());
   }
 }
 
 Result<StageBox> NativeBox::Prepare() {
   ENVICUTOR_ASSIGN(const uint64_t generation, EnsureAttached());
   ENVICUTOR_RETURN_IF_ERROR(EmptyScratch());
-  ENVICUTOR_ASSIGN(const uint64_t environment, engine_->PrepareEnvironment(generation, environment_));
+  ENVICUTOR_ASSIGN(const uint64_t environment,
+                   engine_->PrepareEnvironment(generation, environment_));
   return StageBox{engine_.get(), generation, id_, environment, uid_, top_.get()};
 }
 

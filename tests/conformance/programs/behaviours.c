@@ -89,17 +89,29 @@ static int do_untouched(char** args) {
 
 /* N children with BYTES each, all alive at once; exits 0 whatever became of them. */
 static int do_memory_children(char** args) {
-  int killed = 0;
-  for (long long i = 0; i < number(args, 0); ++i) {
-    if (fork() == 0) {
-      int failed = fill((size_t)number(args, 1));
-      usleep(300000);
-      _exit(failed);
-    }
+  int go[2], ready[2];
+  if (pipe(go) || pipe(ready)) return 1;
+  int children = 0, over = 0, killed = 0, status;
+  for (; children < number(args, 0); ++children) {
+    if (fork()) continue;
+    close(go[1]);
+    char byte = 0;
+    if (fill((size_t)number(args, 1)) || write(ready[1], &byte, 1) != 1) _exit(1);
+    _exit(read(go[0], &byte, 1) != 0); /* holds it until all are over */
   }
-  int status;
+  fcntl(ready[0], F_SETFL, O_NONBLOCK);
+  while (over < children) {
+    char byte;
+    while (over < children && read(ready[0], &byte, 1) == 1) ++over;
+    while (waitpid(-1, &status, WNOHANG) > 0) {
+      killed += WIFSIGNALED(status);
+      ++over;
+    }
+    usleep(1000);
+  }
+  close(go[1]);
   while (wait(&status) > 0) killed += WIFSIGNALED(status);
-  printf("%s\n", killed ? "killed" : "all lived");
+  puts(killed ? "killed" : "all lived");
   return 0;
 }
 
@@ -317,7 +329,7 @@ static int do_deep(char** args) {
 static int do_descriptors(char** args) {
   (void)args;
   int n = 0;
-  for (int fd = 3; fd < 65536; ++fd)
+  for (int fd = 3; fd < 4096; ++fd)
     if (fcntl(fd, F_GETFD) != -1) ++n;
   printf("%d\n", n);
   return 0;

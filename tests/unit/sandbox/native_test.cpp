@@ -1,0 +1,156 @@
+// The pure parts of the native engine, and its pipes.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <linux/seccomp.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+
+#include "executor-agent/sandbox/native/budget.h"
+#include "executor-agent/sandbox/native/seccomp_filter.h"
+#include "executor-agent/sandbox/native/spawner_image.h"
+#include "executor-agent/sandbox/native/stream.h"
+#include "executor-agent/sandbox/sandbox.h"
+
+namespace envicutor::agent::native {
+namespace {
+
+TEST(Budget, LooksWhenItCouldFirstBeUsedUp) {
+  Budget budget;
+  budget.cpu_micros = 1'000'000;
+  EXPECT_EQ(budget.UntilNextLook(0), 1'000'000'000);
+  EXPECT_EQ(budget.UntilNextLook(750'000), 250'000'000);
+  budget.parallel = 4;
+  EXPECT_EQ(budget.UntilNextLook(0), 250'000'000);
+}
+
+TEST(Budget, NeverLooksMoreOftenThanUseful) {
+  Budget budget;
+  budget.cpu_micros = 1000;
+  budget.parallel = 64;
+  EXPECT_EQ(budget.UntilNextLook(999), Budget::kMinLookNanos);
+  EXPECT_EQ(budget.UntilNextLook(5000), Budget::kMinLookNanos);
+}
+
+TEST(OutputStream, KeepsUpToTheLimitAndCountsAll) {
+  OutputStream stream;
+  UniqueFd end;
+  ASSERT_TRUE(stream.Open(5, ::getuid(), &end).ok());
+  EXPECT_FALSE(stream.Read());
+  ASSERT_EQ(::write(end.get(), "12345", 5), 5);
+  EXPECT_TRUE(stream.Read());
+  EXPECT_FALSE(stream.over());
+  ASSERT_EQ(::write(end.get(), "678", 3), 3);
+  EXPECT_TRUE(stream.Read());
+  EXPECT_TRUE(stream.over());
+  end.reset();
+  EXPECT_FALSE(stream.Read());
+  EXPECT_EQ(stream.fd(), -1);
+  EXPECT_EQ(stream.total(), 8);
+  EXPECT_EQ(stream.TakeKept(), "12345");
+}
+
+TEST(InputStream, ClosesAtTheEndAndWhenNobodyReads) {
+  std::signal(SIGPIPE, SIG_IGN);
+  InputStream small;
+  UniqueFd end;
+  ASSERT_TRUE(small.Open("hello", ::getuid(), &end).ok());
+  EXPECT_EQ(small.fd(), -1);  // all of it fitted into the pipe
+  std::string text(10, '\0');
+  EXPECT_EQ(::read(end.get(), text.data(), text.size()), 5);
+  EXPECT_EQ(::read(end.get(), text.data(), text.size()), 0);
+
+  const std::string much(1 << 20, 'x');
+  InputStream big;
+  ASSERT_TRUE(big.Open(much, ::getuid(), &end).ok());
+  EXPECT_NE(big.fd(), -1);
+  end.reset();
+  big.Serve();
+  EXPECT_EQ(big.fd(), -1);
+}
+
+// A little interpreter for what a filter says about a call; enough for those that are made here.
+uint32_t Judge(const std::vector<sock_filter>& filter, const seccomp_data& call) {
+  const auto* words = reinterpret_cast<const unsigned char*>(&call);
+  uint32_t a = 0;
+  for (size_t pc = 0; pc < filter.size(); ++pc) {
+    const sock_filter& f = filter[pc];
+    bool jump = false;
+    switch (f.code) {
+      case BPF_LD | BPF_W | BPF_ABS:
+        __builtin_memcpy(&a, words + f.k, 4);
+        continue;
+      case BPF_ALU | BPF_AND | BPF_K:
+        a &= f.k;
+        continue;
+      case BPF_JMP | BPF_JA:
+        pc += f.k;
+        continue;
+      case BPF_JMP | BPF_JEQ | BPF_K:
+        jump = a == f.k;
+        break;
+      case BPF_JMP | BPF_JGT | BPF_K:
+        jump = a > f.k;
+        break;
+      case BPF_JMP | BPF_JGE | BPF_K:
+        jump = a >= f.k;
+        break;
+      case BPF_RET | BPF_K:
+        return f.k;
+      default:
+        ADD_FAILURE() << "instruction " << f.code;
+        return 0;
+    }
+    pc += jump ? f.jt : f.jf;
+  }
+  ADD_FAILURE() << "no verdict";
+  return 0;
+}
+
+constexpr uint32_t kX86_64 = 0xC000003E;
+constexpr uint32_t kI386 = 0x40000003;
+
+TEST(SeccompFilter, AllowsAndRefuses) {
+  const auto filter = CompileSeccompFilter();
+  ASSERT_TRUE(filter.ok()) << filter.status().ToString();
+  EXPECT_LT(filter->size(), 1024U);
+  const auto judge = [&](int nr, uint64_t a0 = 0, uint64_t a1 = 0, uint64_t a2 = 0,
+                         uint32_t arch = kX86_64) {
+    return Judge(*filter, seccomp_data{nr, arch, 0, {a0, a1, a2, 0, 0, 0}});
+  };
+  constexpr uint32_t kAllow = SECCOMP_RET_ALLOW;
+  constexpr uint32_t kPerm = SECCOMP_RET_ERRNO | EPERM;
+  constexpr uint32_t kNoSys = SECCOMP_RET_ERRNO | ENOSYS;
+  EXPECT_EQ(judge(0), kAllow);                  // read
+  EXPECT_EQ(judge(59), kAllow);                 // execve
+  EXPECT_EQ(judge(56, 0x11), kAllow);           // clone(SIGCHLD)
+  EXPECT_EQ(judge(56, 0x3d0f00), kAllow);       // clone for a thread
+  EXPECT_EQ(judge(56, 0x10000011), kPerm);      // clone(CLONE_NEWUSER)
+  EXPECT_EQ(judge(435), kNoSys);                // clone3
+  EXPECT_EQ(judge(165), kPerm);                 // mount
+  EXPECT_EQ(judge(101), kPerm);                 // ptrace
+  EXPECT_EQ(judge(321), kPerm);                 // bpf
+  EXPECT_EQ(judge(16, 0, 0x5401), kAllow);      // ioctl(TCGETS)
+  EXPECT_EQ(judge(16, 0, 0x100005412), kPerm);  // ioctl(TIOCSTI), high bits set
+  EXPECT_EQ(judge(41, 2, 1), kAllow);           // socket(AF_INET)
+  EXPECT_EQ(judge(41, 40, 1), SECCOMP_RET_ERRNO | EAFNOSUPPORT);
+  EXPECT_EQ(judge(41, 16, 3, 0), kAllow);  // NETLINK_ROUTE
+  EXPECT_EQ(judge(41, 16, 3, 12), SECCOMP_RET_ERRNO | EPROTONOSUPPORT);
+  EXPECT_EQ(judge(1000), kNoSys);
+  EXPECT_EQ(judge(0x40000000), kNoSys);  // x32
+  EXPECT_EQ(judge(3, 0, 0, 0, kI386), kNoSys);
+}
+
+TEST(SpawnerImage, IsAnElfFile) { EXPECT_TRUE(SpawnerImage().starts_with("\177ELF")); }
+
+TEST(IsolateEngine, SaysThatThereIsNone) {
+  SandboxOptions options;
+  options.isolate_binary = "/nonexistent/isolate";
+  const auto made = NewIsolateSandbox(options);
+  EXPECT_EQ(made.status().code(), Code::kFailedPrecondition);
+  EXPECT_NE(made.status().message().find("/nonexistent/isolate"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace envicutor::agent::native

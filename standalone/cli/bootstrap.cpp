@@ -28,6 +28,14 @@ Json NamespaceObject(const std::string& name) {
 // As `kubectl wait` would: until the API server serves it.
 bool Established(const Json& crd) { return kube::ConditionStatus(crd, "Established") == "True"; }
 
+// A status that an earlier node left says nothing about this one's containers. Times in a status
+// are whole seconds.
+bool StartedSince(const Json& container_status, WallTime since) {
+  const auto started =
+      ParseRfc3339(GetString(At(container_status, {"state", "running"}), "startedAt"));
+  return started.ok() && *started >= std::chrono::floor<std::chrono::seconds>(since);
+}
+
 }  // namespace
 
 Status Bootstrap::WaitFor(const std::string& what, std::chrono::seconds timeout,
@@ -152,6 +160,7 @@ void Bootstrap::PrepareNixpkgs(std::stop_token stop) {
 
 Status Bootstrap::StartOperatorAndNode() {
   progress_.Step("operator and node");
+  node_started_ = clock_.WallNow();
   ENVICUTOR_RETURN_IF_ERROR(WriteFileAtomic(
       data_.OperatorYaml(), OperatorYaml(plan_, data_.root, options_.allow_degraded), 0644));
   supervisor_.Add({.name = "operator",
@@ -183,9 +192,12 @@ Status Bootstrap::WaitForExecutors(std::stop_token stop) {
     int64_t ready = 0;
     std::string trouble;
     for (const Json& pod : pods.items) {
-      if (kube::ConditionStatus(pod, "Ready") == "True") ++ready;
       const Json& statuses = At(pod, {"status", "containerStatuses"});
       if (statuses.is_array() && !statuses.empty()) {
+        if (kube::ConditionStatus(pod, "Ready") == "True" &&
+            StartedSince(statuses[0], node_started_)) {
+          ++ready;
+        }
         const Json& waiting = At(statuses[0], {"state", "waiting"});
         const std::string message = GetString(waiting, "message");
         if (!message.empty()) trouble = GetString(waiting, "reason") + ": " + message;

@@ -1,0 +1,340 @@
+// EnvironmentBuilder and the builder pod.
+#include <gtest/gtest.h>
+
+#include "operator/environments/builder_pod.h"
+#include "operator/environments/environment_builder.h"
+#include "tests/unit/operator/fakes.h"
+
+namespace envicutor::op {
+namespace {
+
+using testing::FakeClient;
+using testing::FakeInformer;
+
+api::EnvironmentSpec Packages(const std::string& name) {
+  api::EnvironmentSpec spec;
+  spec.packages = {name};
+  return spec;
+}
+
+Json Message(const std::string& outcome, const std::string& message) {
+  Json json = {{"outcome", outcome}, {"message", message}};
+  if (outcome == "Built") {
+    json["environment"] = {
+        {"storePath", "/nix/store/x"}, {"closureSizeBytes", 9}, {"closurePaths", 2}};
+  }
+  return json;
+}
+
+class EnvironmentBuilderTest : public ::testing::Test {
+ protected:
+  EnvironmentBuilderTest() : queue_(kube::NewWorkQueue("test", QueueOptions())), metrics_(nullptr) {
+    client_.on_change = [this](const Json& object, bool deleted) {
+      if (kube::NameOf(object).rfind("builder-", 0) == 0 &&
+          GetString(object, "kind") == "ConfigMap")
+        return;
+      pods_.Deliver(object, deleted);
+    };
+    Restart();
+  }
+
+  kube::WorkQueueOptions QueueOptions() {
+    kube::WorkQueueOptions options;
+    options.clock = &clock_;
+    return options;
+  }
+
+  // A new operator: nothing but the API server's objects is left.
+  void Restart() {
+    pods_.handlers.clear();
+    builder_ = std::make_unique<EnvironmentBuilder>(
+        EnvironmentBuilderDeps{client_, pods_, *queue_, metrics_, clock_, options_});
+    builder_->Follow();
+    changes_.clear();
+    builder_->OnChange([this](const std::string& hash) { changes_.push_back(hash); });
+  }
+
+  void Work() {
+    for (int i = 0; i < 200; ++i) {
+      const auto key = queue_->TryGet();
+      if (!key) return;
+      const Status status = builder_->Reconcile(*key);
+      if (!status.ok()) queue_->AddRateLimited(*key);
+      queue_->Done(*key);
+    }
+    FAIL() << "the queue does not become empty";
+  }
+
+  [[nodiscard]] std::vector<std::string> Pods() const {
+    std::vector<std::string> names;
+    for (const auto& [key, object] : client_.objects) {
+      if (key.rfind("pods/", 0) == 0) names.push_back(kube::NameOf(object));
+    }
+    return names;
+  }
+  [[nodiscard]] bool HasConfigMap(const std::string& hash) const {
+    return client_.objects.count(FakeClient::KeyFor(kube::kConfigMaps, options_.executor_namespace,
+                                                    BuilderName(hash))) != 0;
+  }
+
+  void SetPod(const std::string& name, const Json& status) {
+    Json pod =
+        client_.objects.at(FakeClient::KeyFor(kube::kPods, options_.executor_namespace, name));
+    pod["status"] = status;
+    client_.Put(kube::kPods, pod);
+  }
+  void End(const std::string& name, const Json& message, const std::string& reason = "Completed") {
+    const bool built = GetString(message, "outcome") == "Built";
+    SetPod(name,
+           {{"phase", built ? "Succeeded" : "Failed"},
+            {"containerStatuses",
+             Json::array({{{"state",
+                            {{"terminated",
+                              {{"exitCode", built ? 0 : 1},
+                               {"reason", reason},
+                               {"message", message.is_null() ? "" : DumpJson(message)}}}}}}})}});
+  }
+
+  FakeClock clock_;
+  FakeClient client_;
+  FakeInformer pods_;
+  std::unique_ptr<kube::WorkQueue> queue_;
+  metrics::OperatorMetrics metrics_;
+  Options options_;
+  std::unique_ptr<EnvironmentBuilder> builder_;
+  std::vector<std::string> changes_;
+};
+
+TEST_F(EnvironmentBuilderTest, BuildsOnceWhoeverAsks) {
+  const api::EnvironmentSpec spec = Packages("bash");
+  const std::string hash = builder_->HashOf(spec);
+  EXPECT_EQ(builder_->Ensure(spec).phase, BuildState::Phase::kBuilding);
+  EXPECT_EQ(builder_->Ensure(spec).phase, BuildState::Phase::kBuilding);
+  Work();
+  EXPECT_EQ(Pods(), std::vector<std::string>{"builder-" + hash});
+  ASSERT_TRUE(HasConfigMap(hash));
+  const Json& map = client_.objects.at(
+      FakeClient::KeyFor(kube::kConfigMaps, options_.executor_namespace, BuilderName(hash)));
+  const auto request = ParseJson(GetString(At(map, {"data"}), "request.json"));
+  EXPECT_EQ(GetString(*request, "hash"), hash);
+  EXPECT_EQ(At(*request, {"environment", "packages"}), Json({"bash"}));
+
+  SetPod(BuilderName(hash), {{"phase", "Running"}});
+  Work();
+  EXPECT_EQ(builder_->Ensure(spec).message, "the environment is being built");
+  changes_.clear();
+  End(BuilderName(hash), Message("Built", "built"));
+  Work();
+  const BuildState state = builder_->Ensure(spec);
+  EXPECT_EQ(state.phase, BuildState::Phase::kReady);
+  EXPECT_EQ(state.store_path, "/nix/store/x");
+  EXPECT_EQ(state.closure_size_bytes, 9);
+  EXPECT_EQ(state.closure_paths, 2);
+  EXPECT_EQ(changes_, std::vector<std::string>{hash});
+  // Nothing is left of it, and nothing more happens.
+  EXPECT_TRUE(Pods().empty());
+  EXPECT_FALSE(HasConfigMap(hash));
+  const auto requests = client_.requests;
+  static_cast<void>(builder_->Ensure(spec));
+  Work();
+  EXPECT_EQ(client_.requests, requests);
+}
+
+TEST_F(EnvironmentBuilderTest, AFailedBuildStaysFailedUntilItIsRetried) {
+  const api::EnvironmentSpec spec = Packages("nosuch");
+  const std::string hash = builder_->HashOf(spec);
+  static_cast<void>(builder_->Ensure(spec));
+  Work();
+  End(BuilderName(hash), Message("EvaluationFailed", "nixpkgs has no package nosuch"));
+  Work();
+  clock_.Advance(std::chrono::hours(1));
+  const BuildState state = builder_->Ensure(spec);
+  EXPECT_EQ(state.phase, BuildState::Phase::kFailed);
+  EXPECT_FALSE(state.infrastructure);
+  EXPECT_EQ(state.message, "EvaluationFailed: nixpkgs has no package nosuch");
+  EXPECT_TRUE(Pods().empty());
+  builder_->Retry(hash);
+  Work();
+  EXPECT_EQ(Pods().size(), 1U);
+  EXPECT_EQ(builder_->Ensure(spec).phase, BuildState::Phase::kBuilding);
+}
+
+TEST_F(EnvironmentBuilderTest, RetriesWhatIsNotTheEnvironmentsFault) {
+  const api::EnvironmentSpec spec = Packages("bash");
+  const std::string hash = builder_->HashOf(spec);
+  static_cast<void>(builder_->Ensure(spec));
+  for (int attempt = 0; attempt < 4; ++attempt) {
+    Work();
+    ASSERT_EQ(Pods().size(), 1U) << attempt;
+    if (attempt % 2 == 0) {
+      End(BuilderName(hash), Message("InternalError", "the disk is full"));
+    } else {
+      ASSERT_TRUE(
+          client_.Delete(kube::kPods, options_.executor_namespace, BuilderName(hash), {}).ok());
+    }
+    Work();
+    EXPECT_TRUE(Pods().empty()) << "not before its time";
+    if (attempt < 3) {
+      EXPECT_EQ(builder_->Ensure(spec).phase, BuildState::Phase::kBuilding);
+    }
+    clock_.Advance(std::chrono::minutes(2));
+  }
+  // Given up for now; whoever asks later gets another try.
+  Work();
+  EXPECT_TRUE(Pods().empty());
+  EXPECT_EQ(builder_->Ensure(spec).phase, BuildState::Phase::kBuilding);
+  Work();
+  End(BuilderName(hash), Message("Built", ""));
+  Work();
+  EXPECT_EQ(builder_->Ensure(spec).phase, BuildState::Phase::kReady);
+}
+
+TEST_F(EnvironmentBuilderTest, AdoptsARunningPodAfterARestart) {
+  const api::EnvironmentSpec spec = Packages("bash");
+  const std::string hash = builder_->HashOf(spec);
+  static_cast<void>(builder_->Ensure(spec));
+  Work();
+  SetPod(BuilderName(hash), {{"phase", "Running"}});
+  Work();
+  const int created = client_.requests["create"];
+  Restart();
+  EXPECT_EQ(builder_->Ensure(spec).phase, BuildState::Phase::kBuilding);
+  Work();
+  EXPECT_EQ(client_.requests["create"], created);
+  End(BuilderName(hash), Message("Built", ""));
+  Work();
+  EXPECT_EQ(builder_->Ensure(spec).phase, BuildState::Phase::kReady);
+}
+
+TEST_F(EnvironmentBuilderTest, TakesTheResultOfAPodThatEndedWhileNobodyWasThere) {
+  const api::EnvironmentSpec spec = Packages("bash");
+  const std::string hash = builder_->HashOf(spec);
+  static_cast<void>(builder_->Ensure(spec));
+  Work();
+  Restart();
+  End(BuilderName(hash), Message("Built", ""));
+  Work();
+  ASSERT_EQ(Pods().size(), 1U) << "kept for whoever asks";
+  static_cast<void>(builder_->Ensure(spec));
+  Work();
+  EXPECT_EQ(builder_->Ensure(spec).phase, BuildState::Phase::kReady);
+  EXPECT_TRUE(Pods().empty());
+}
+
+TEST_F(EnvironmentBuilderTest, RemovesEndedPodsThatNobodyAsksFor) {
+  const api::EnvironmentSpec spec = Packages("bash");
+  static_cast<void>(builder_->Ensure(spec));
+  Work();
+  Restart();
+  End(BuilderName(builder_->HashOf(spec)), Message("Built", ""));
+  Work();
+  clock_.Advance(std::chrono::minutes(3));
+  Work();
+  EXPECT_TRUE(Pods().empty());
+  EXPECT_FALSE(HasConfigMap(builder_->HashOf(spec)));
+}
+
+TEST_F(EnvironmentBuilderTest, BuildsNoMoreAtOnceThanConfiguredFirstComeFirst) {
+  options_.builder.concurrency = 2;
+  std::vector<std::string> hashes;
+  for (const char* name : {"a", "b", "c", "d"}) {
+    static_cast<void>(builder_->Ensure(Packages(name)));
+    hashes.push_back(builder_->HashOf(Packages(name)));
+  }
+  Work();
+  EXPECT_EQ(Pods().size(), 2U);
+  EXPECT_TRUE(HasConfigMap(hashes[0]) && HasConfigMap(hashes[1]));
+  End(BuilderName(hashes[1]), Message("BuildFailed", ""));
+  Work();
+  EXPECT_TRUE(HasConfigMap(hashes[0]) && HasConfigMap(hashes[2]));
+  End(BuilderName(hashes[0]), Message("Built", ""));
+  Work();
+  EXPECT_TRUE(HasConfigMap(hashes[2]) && HasConfigMap(hashes[3]));
+}
+
+TEST_F(EnvironmentBuilderTest, SurvivesRefusedAndLostRequests) {
+  const api::EnvironmentSpec spec = Packages("bash");
+  int faults = 3;
+  client_.fault = [&](const std::string&) {
+    return faults-- > 0 ? Unavailable("down") : OkStatus();
+  };
+  int lost = 2;
+  client_.lose_answer = [&](const std::string& verb) { return verb == "create" && lost-- > 0; };
+  static_cast<void>(builder_->Ensure(spec));
+  for (int i = 0; i < 10; ++i) {
+    Work();
+    clock_.Advance(std::chrono::seconds(1));
+  }
+  EXPECT_EQ(Pods().size(), 1U);
+  EXPECT_EQ(builder_->Ensure(spec).phase, BuildState::Phase::kBuilding);
+}
+
+TEST_F(EnvironmentBuilderTest, DiscardRemovesFromTheStoreAndEndsARunningBuild) {
+  const api::EnvironmentSpec spec = Packages("bash");
+  const std::string hash = builder_->HashOf(spec);
+  static_cast<void>(builder_->Ensure(spec));
+  Work();
+  builder_->Discard(hash);
+  Work();
+  EXPECT_TRUE(Pods().empty()) << "its build is ended first";
+  clock_.Advance(std::chrono::seconds(1));
+  Work();
+  ASSERT_EQ(Pods(), std::vector<std::string>{RemoverName(hash)});
+  End(RemoverName(hash), Message("Built", "removed"));
+  Work();
+  EXPECT_TRUE(Pods().empty());
+  clock_.Advance(std::chrono::hours(1));
+  Work();
+  EXPECT_TRUE(Pods().empty()) << "once is enough";
+  EXPECT_FALSE(HasConfigMap(hash));
+}
+
+TEST(BuilderPod, IsWhatTheArchitectureSays) {
+  Options options;
+  options.builder.nixpkgs = "/somewhere";
+  api::EnvironmentSpec spec = Packages("bash");
+  spec.build_timeout_millis = 30'000;
+  const Json pod = BuilderPod("abc", spec, options);
+  EXPECT_EQ(kube::NameOf(pod), "builder-abc");
+  const Json& labels = At(pod, {"metadata", "labels"});
+  EXPECT_EQ(GetString(labels, "app.kubernetes.io/component"), "builder");
+  EXPECT_EQ(GetString(At(pod, {"spec"}), "restartPolicy"), "Never");
+  EXPECT_EQ(GetInt(At(pod, {"spec"}), "activeDeadlineSeconds"), 150);
+  const Json& container = At(pod, {"spec", "containers"})[0];
+  EXPECT_EQ(GetString(container, "name"), "builder");
+  const std::string args = DumpJson(At(container, {"args"}));
+  EXPECT_NE(args.find(R"("--store","/var/lib/envicutor/store")"), std::string::npos) << args;
+  EXPECT_NE(args.find(R"("--request","/etc/envicutor/build/request.json")"), std::string::npos);
+  EXPECT_NE(args.find(R"("--nixpkgs","/somewhere")"), std::string::npos);
+}
+
+TEST(BuilderPod, TellsTheUsersFaultsFromOurs) {
+  const Options options;
+  const auto read = [&options](const std::string& message, const std::string& reason,
+                               const std::string& pod_reason) {
+    return ReadBuilderPod(
+        {{"status",
+          {{"phase", "Failed"},
+           {"reason", pod_reason},
+           {"containerStatuses",
+            Json::array({{{"state",
+                           {{"terminated",
+                             {{"exitCode", 1}, {"reason", reason}, {"message", message}}}}}}})}}}},
+        options);
+  };
+  for (const char* outcome : {"BuildFailed", "EvaluationFailed", "TimedOut", "OutOfMemory"}) {
+    const PodOutcome ended = read(DumpJson(Message(outcome, "why")), "Error", "");
+    EXPECT_FALSE(ended.infrastructure) << outcome;
+    EXPECT_EQ(ended.state.message, std::string(outcome) + ": why");
+  }
+  EXPECT_TRUE(read(DumpJson(Message("InternalError", "x")), "Error", "").infrastructure);
+  EXPECT_TRUE(read("not json", "Error", "").infrastructure);
+  EXPECT_TRUE(read("", "Error", "").infrastructure);
+  EXPECT_TRUE(read("", "", "Evicted").infrastructure);
+  EXPECT_FALSE(read("", "OOMKilled", "").infrastructure);
+  EXPECT_FALSE(read("", "", "DeadlineExceeded").infrastructure);
+  EXPECT_NE(ReadBuilderPod(Json::object(), options).phase, PodOutcome::Phase::kEnded);
+}
+
+}  // namespace
+}  // namespace envicutor::op

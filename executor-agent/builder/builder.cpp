@@ -278,6 +278,13 @@ BuildReport BuildEnvironment(const BuilderOptions& options, const BuildRequest& 
     return true;
   };
   if (already_built()) return report;
+  if (options.nixpkgs.empty() && request.environment.nixpkgs_url.empty()) {
+    report.outcome = BuildOutcome::kEvaluationFailed;
+    report.message =
+        "the environment names no nixpkgs {url, sha256}, and the system has no default "
+        "(builder.nixpkgs in the operator's configuration)";
+    return report;
+  }
   Result<UniqueFd> lock = LockStore(layout, log);
   if (!lock.ok()) return InternalReport(lock.status());
   if (already_built()) return report;  // by the one that was waited for

@@ -81,7 +81,7 @@ envicutorCapture() {
     exit "$envicutorStatus"
   fi
   unset -f command type export builtin trap exit mkdir printf env
-  set +eufx
+  set +eufx +o pipefail
   unalias -a
   # Every script is run by bash, and /usr/bin/env has to be some env.
   case $(type -P bash) in /nix/store/*) ;; *) PATH=${PATH:+$PATH:}$envicutorBash/bin ;; esac
@@ -116,7 +116,7 @@ unset PATH
 PATH=
 if [ -n "${stdenv-}" ] && [ -e "$stdenv/setup" ]; then source "$stdenv/setup"; fi
 export PATH
-set +eu
+set +eu +o pipefail
 trap envicutorCapture EXIT
 cd "$NIX_BUILD_TOP"
 eval "${shellHook-}" < /dev/null

@@ -18,7 +18,7 @@ namespace envicutor::agent {
 namespace {
 
 constexpr char kUsage[] =
-    "Usage: envicutor-builder --store DIR --request FILE --nixpkgs DIR-OR-URL [options]\n"
+    "Usage: envicutor-builder --store DIR --request FILE [--nixpkgs DIR-OR-URL] [options]\n"
     "       envicutor-builder --store DIR --remove HASH\n"
     "\n"
     "Builds the environment that FILE asks for into the store volume DIR, or removes one.\n"
@@ -118,8 +118,8 @@ Status Parse(int argc, char** argv, Arguments* arguments) {
   }
   if (!arguments->remove.empty()) return OkStatus();
   if (arguments->request_file.empty()) return InvalidArgument("--request or --remove is needed");
-  if (parsed.nixpkgs.empty()) return InvalidArgument("--nixpkgs is needed");
-  if (parsed.nixpkgs.find("://") == std::string::npos && parsed.nixpkgs.front() != '/') {
+  if (!parsed.nixpkgs.empty() && parsed.nixpkgs.find("://") == std::string::npos &&
+      parsed.nixpkgs.front() != '/') {
     return InvalidArgument("--nixpkgs needs an absolute folder or a URL");
   }
   return OkStatus();
@@ -179,6 +179,9 @@ int Main(int argc, char** argv) {
   Arguments arguments;
   if (const Status status = Parse(argc, argv, &arguments); !status.ok()) {
     std::cerr << "envicutor-builder: " << status.message() << "\n\n" << kUsage;
+    BuildReport report;
+    report.message = "envicutor-builder was started wrongly: " + status.message();
+    WriteTerminationMessage(arguments.termination_log, TerminationMessage(report));
     return 2;
   }
   ::umask(022);

@@ -235,8 +235,10 @@ void DispatchCore::PutAnswered(const std::string& name, const RunKey& key, const
       agent.full_until = now + options_.full_retry;
       full_retries_.emplace(agent.full_until, pool);
       break;
-    case Code::kFailedPrecondition:
-      agent.draining = true;
+    case Code::kFailedPrecondition:  // draining, or its disk is full: its pod will tell, or it will
+                                     // pass
+      agent.full_until = now + options_.refused_retry;
+      full_retries_.emplace(agent.full_until, pool);
       break;
     case Code::kInvalidArgument:
     case Code::kConflict: {

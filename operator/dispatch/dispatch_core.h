@@ -45,6 +45,7 @@ struct DispatchOptions {
   Duration unclaimed_grace = std::chrono::seconds(60);
   Duration put_retry = std::chrono::milliseconds(200);
   Duration full_retry = std::chrono::milliseconds(20);  // after a 429
+  Duration refused_retry = std::chrono::seconds(1);     // after a 503
   Duration ack_retry = std::chrono::milliseconds(500);
 };
 

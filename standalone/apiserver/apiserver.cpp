@@ -17,6 +17,8 @@ namespace envicutor::standalone {
 namespace {
 
 constexpr std::chrono::seconds kBookmarkPeriod{30};
+// Work that failed (a full disk) is tried again without a change to wake it.
+constexpr std::chrono::seconds kControllersResync{30};
 constexpr size_t kMaxBodyBytes = 3U << 20U;  // kube-apiserver's; objects are bounded below that
 // An initial list of a watch is written at once.
 constexpr size_t kMaxStreamBacklog = 64U << 20U;
@@ -98,7 +100,7 @@ class Daemon final : public ApiServer {
     while (true) {
       {
         std::unique_lock lock(mutex_);
-        wake_.wait(lock, [&] { return changed_ || stopping_; });
+        wake_.wait_for(lock, kControllersResync, [&] { return changed_ || stopping_; });
         if (stopping_) return;
         changed_ = false;
       }

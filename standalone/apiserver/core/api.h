@@ -27,6 +27,7 @@ struct WriteOptions {
   FieldValidation field_validation = FieldValidation::kWarn;
   std::vector<std::string> duplicate_fields;  // what the body's parser saw, e.g. "spec.a"
   std::string user;
+  std::vector<std::string> groups;
 };
 
 struct Answer {
@@ -69,8 +70,8 @@ class Api {
   // Loads the store and the CRDs in it, makes the namespaces that are missing.
   [[nodiscard]] Status Start(const std::vector<std::string>& namespaces);
 
-  // Called after each publication, with the registry already renewed, on the thread that published; must
-  // not block. Set before Start.
+  // Called after each publication, with the registry already renewed, on the thread that published;
+  // must not block. Set before Start.
   void SetChangeListener(std::function<void()> listener) { on_change_ = std::move(listener); }
 
   [[nodiscard]] std::shared_ptr<const Registry> registry() const;

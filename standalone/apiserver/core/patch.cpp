@@ -1,11 +1,25 @@
 #include "standalone/apiserver/core/patch.h"
 
+#include <algorithm>
+
 namespace envicutor::standalone {
 namespace {
 
 constexpr size_t kMaxOperations = 10'000;
 // A patch of copies of copies doubles with each operation: bounded by what a result may weigh.
-constexpr size_t kMaxCopiedBytes = 3U << 20U;
+constexpr size_t kMaxCopiedBytes = 1536U << 10U;
+
+// Where an operation may reach and how deep what it copies may be: together they bound the depth of
+// every intermediate object, which is walked recursively. Copying a chain to its own end would
+// double it each time.
+constexpr int kMaxDepth = 128;
+
+bool DeeperThan(const Json& value, int depth) {
+  if (!value.is_structured()) return false;
+  if (depth == 0) return true;
+  return std::any_of(value.begin(), value.end(),
+                     [&](const Json& item) { return DeeperThan(item, depth - 1); });
+}
 
 ApiError PatchFailed(std::string message) {
   ApiError error;
@@ -32,10 +46,17 @@ ApiResult<Json> ApplyJsonPatch(const Json& target, const Json& operations) {
       return BadRequestError("a JSON patch operation needs op and path");
     }
     const std::string op = GetString(operation, "op");
+    const std::string path = GetString(operation, "path");
+    if (std::count(path.begin(), path.end(), '/') > kMaxDepth) {
+      return BadRequestError("a path of the JSON patch is too deep");
+    }
     // Kubernetes' library takes the removal of what is not there as an error too; nlohmann throws.
     try {
-      if (op == "copy") {
-        copied += DumpJson(result.at(Json::json_pointer(GetString(operation, "from")))).size();
+      if (op == "copy" || op == "move") {
+        const Json& source = result.at(Json::json_pointer(GetString(operation, "from")));
+        if (DeeperThan(source, kMaxDepth))
+          return BadRequestError("the JSON patch nests too deeply");
+        if (op == "copy") copied += DumpJson(source).size();
         if (copied > kMaxCopiedBytes) return TooLargeError("a JSON patch copies too much");
       }
       result.patch_inplace(Json::array({operation}));
@@ -44,10 +65,10 @@ ApiResult<Json> ApplyJsonPatch(const Json& target, const Json& operations) {
         return PatchFailed("testing value " + GetString(operation, "path") +
                            " failed: test failed");
       }
-      return PatchFailed(op + " operation does not apply: " + GetString(operation, "path") + ": " +
-                         error.what());
+      return PatchFailed(op + " operation does not apply: " + path + ": " + error.what());
     }
   }
+  if (DeeperThan(result, kMaxDepth)) return BadRequestError("the JSON patch nests too deeply");
   return result;
 }
 

@@ -26,7 +26,7 @@ struct ResourceInfo {
   bool has_status = false;
   bool has_scale = false;
   bool storage_version = true;
-  // Answers creates only and stores nothing (selfsubjectaccessreviews).
+  // Answers creates only and stores nothing (selfsubjectaccessreviews, selfsubjectreviews).
   bool virtual_kind = false;
   std::vector<std::string> subresources;  // others than status and scale, e.g. "binding", "log"
   // For the types that a CRD made; null for built-in ones.

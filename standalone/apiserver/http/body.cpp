@@ -7,6 +7,7 @@
 #include <cmath>
 #include <set>
 
+#include "common/base/encoding.h"
 #include "standalone/apiserver/http/protobuf.h"
 
 namespace envicutor::standalone {
@@ -178,6 +179,7 @@ bool BlockTooDeep(std::string_view text) {
 }
 
 ApiResult<Body> DecodeYaml(std::string_view bytes) {
+  if (!IsUtf8(bytes)) return BadRequestError("error decoding YAML: the body is not UTF-8");
   if (FlowTooDeep(bytes) || BlockTooDeep(bytes)) {
     return BadRequestError("the YAML is nested too deeply");
   }

@@ -96,6 +96,7 @@ const Message* FindMessage(const std::string& kind) {
          {3, "imagePullSecrets", Type::kMessage, true, &name_only},
          {4, "automountServiceAccountToken", Type::kBool}}}},
       {"SelfSubjectAccessReview", {{metadata, {2, "spec", Type::kMessage, false, &review_spec}}}},
+      {"SelfSubjectReview", {{metadata}}},
       {"Eviction", {{metadata, {2, "deleteOptions", Type::kMessage, false, &DeleteOptions()}}}},
       {"DeleteOptions", DeleteOptions()},
   };

@@ -33,11 +33,22 @@ TEST(JsonPatch, HostilePatchesAreRefused) {
   EXPECT_EQ(
       ApplyJsonPatch(target, Json::array({{{"op", "remove"}, {"path", "/none"}}})).error().code,
       422);
-  Json doubling = Json::array({{{"op", "add"}, {"path", "/list"}, {"value", {1, 2, 3, 4}}}});
+  Json doubling =
+      Json::array({{{"op", "add"}, {"path", "/list"}, {"value", {std::string(1000, 'x')}}}});
   for (int i = 0; i < 64; ++i) {
     doubling.push_back({{"op", "copy"}, {"from", "/list"}, {"path", "/list/-"}});
   }
   EXPECT_EQ(ApplyJsonPatch(target, doubling).error().code, 413);
+}
+
+TEST(JsonPatch, AChainCopiedToItsOwnEndDoesNotGrowWithoutBound) {
+  Json operations = Json::array();
+  std::string end = "/a";
+  for (int i = 0; i < 10; ++i) {
+    operations.push_back({{"op", "copy"}, {"from", "/a"}, {"path", end + "/a"}});
+    end += end;
+  }
+  EXPECT_EQ(ApplyJsonPatch({{"a", Json::object()}}, operations).error().code, 400);
 }
 
 TEST(MergePatch, NullRemovesAndListsAreReplaced) {

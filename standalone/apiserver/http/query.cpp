@@ -1,0 +1,113 @@
+#include "standalone/apiserver/http/query.h"
+
+#include <charconv>
+
+#include "standalone/apiserver/http/body.h"
+
+namespace envicutor::standalone {
+namespace {
+
+ApiError BadParameter(const std::string& name, const std::string& value, std::string_view want) {
+  return BadRequestError("the query parameter " + name + "=" + value.substr(0, 128) + " " +
+                         std::string(want));
+}
+
+ApiResult<bool> DryRun(const std::string& value) {
+  if (value.empty()) return false;
+  if (value == "All") return true;
+  return InvalidError({"meta.k8s.io", "CreateOptions", ""},
+                      {schema::NotSupportedError("dryRun", ShowValue(value), {"All"})});
+}
+
+}  // namespace
+
+ApiResult<int64_t> IntQuery(const http::ServerRequest& request, const std::string& name,
+                            int64_t fallback) {
+  const std::string text = request.Query(name);
+  if (text.empty()) return fallback;
+  int64_t value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size() || value < 0) {
+    return BadParameter(name, text, "must be a non-negative integer");
+  }
+  return value;
+}
+
+bool BoolQuery(const http::ServerRequest& request, const std::string& name) {
+  const std::string text = request.Query(name);
+  return text == "true" || text == "1";
+}
+
+ApiResult<WriteOptions> ReadWriteOptions(const http::ServerRequest& request, const User& user) {
+  WriteOptions options;
+  options.user = user.name;
+  options.groups = user.groups;
+  API_ASSIGN(options.dry_run, DryRun(request.Query("dryRun")));
+  const std::string validation = request.Query("fieldValidation");
+  if (validation == "Strict") {
+    options.field_validation = FieldValidation::kStrict;
+  } else if (validation == "Ignore") {
+    options.field_validation = FieldValidation::kIgnore;
+  } else if (!validation.empty() && validation != "Warn") {
+    return InvalidError({"meta.k8s.io", "CreateOptions", ""},
+                        {schema::NotSupportedError("fieldValidation", ShowValue(validation),
+                                                   {"", "Ignore", "Strict", "Warn"})});
+  }
+  return options;
+}
+
+ApiResult<ListQuery> ReadListQuery(const http::ServerRequest& request, const RequestInfo& info) {
+  ListQuery query;
+  query.label_selector = request.Query("labelSelector");
+  query.field_selector = request.Query("fieldSelector");
+  query.continue_token = request.Query("continue");
+  query.resource_version = request.Query("resourceVersion");
+  query.resource_version_match = request.Query("resourceVersionMatch");
+  if (!query.resource_version_match.empty() && query.resource_version_match != "Exact" &&
+      query.resource_version_match != "NotOlderThan") {
+    return BadParameter("resourceVersionMatch", query.resource_version_match,
+                        "must be Exact or NotOlderThan");
+  }
+  API_ASSIGN(query.limit, IntQuery(request, "limit", 0));
+  if (!info.name.empty()) {  // a watch of one object
+    if (!query.field_selector.empty()) query.field_selector += ",";
+    query.field_selector += "metadata.name=" + info.name;
+  }
+  return query;
+}
+
+ApiResult<DeleteQuery> ReadDeleteQuery(const http::ServerRequest& request) {
+  DeleteQuery query;
+  API_ASSIGN(query.grace_period_seconds, IntQuery(request, "gracePeriodSeconds", -1));
+  query.propagation = request.Query("propagationPolicy");
+  API_ASSIGN(query.dry_run, DryRun(request.Query("dryRun")));
+  if (!request.body.empty()) {
+    API_ASSIGN(const Body body, DecodeBody(request.headers.Get("Content-Type"), request.body));
+    const Json& options = body.json;
+    if (!options.is_object()) return BadRequestError("the body must be DeleteOptions");
+    const std::string kind = GetString(options, "kind", "DeleteOptions");
+    if (kind != "DeleteOptions") {
+      return BadRequestError("the body must be DeleteOptions, not " + kind.substr(0, 128));
+    }
+    query.grace_period_seconds = GetInt(options, "gracePeriodSeconds", query.grace_period_seconds);
+    query.propagation = GetString(options, "propagationPolicy", query.propagation);
+    if (GetBool(options, "orphanDependents")) query.propagation = "Orphan";
+    query.uid = GetString(At(options, {"preconditions"}), "uid");
+    query.resource_version = GetString(At(options, {"preconditions"}), "resourceVersion");
+    const Json& dry_run = At(options, {"dryRun"});
+    if (dry_run.is_array() && !dry_run.empty()) {
+      API_ASSIGN(query.dry_run,
+                 DryRun(dry_run[0].is_string() ? dry_run[0].get<std::string>() : "?"));
+    }
+  }
+  if (!query.propagation.empty() && query.propagation != "Background" &&
+      query.propagation != "Foreground" && query.propagation != "Orphan") {
+    return InvalidError(
+        {"meta.k8s.io", "DeleteOptions", ""},
+        {schema::NotSupportedError("propagationPolicy", ShowValue(query.propagation),
+                                   {"Background", "Foreground", "Orphan"})});
+  }
+  return query;
+}
+
+}  // namespace envicutor::standalone

@@ -1,0 +1,113 @@
+#include "standalone/apiserver/http/body.h"
+
+#include <gtest/gtest.h>
+
+#include "standalone/apiserver/http/accept.h"
+#include "standalone/apiserver/http/protobuf.h"
+#include "standalone/apiserver/http/request_info.h"
+
+namespace envicutor::standalone {
+namespace {
+
+Json Yaml(std::string_view text) {
+  const ApiResult<Body> body = DecodeBody("application/yaml", text);
+  EXPECT_TRUE(body.ok()) << body.error().message;
+  return body.ok() ? body->json : Json();
+}
+
+TEST(Body, YamlScalarsAreReadAsKubectlReadsThem) {
+  const Json json = Yaml(
+      "a: 1\nb: '1'\nc: true\nd: yes\ne: null\nf: 1.5\ng: 0644\nh: 2s\ni: \"\"\nj: |\n  x\n  y\n"
+      "k: [1, x]\nl: {m: n}\no: +3\np: -4\nq: 1e3\nr: !!str 5\n");
+  EXPECT_EQ(json, (Json{{"a", 1},
+                        {"b", "1"},
+                        {"c", true},
+                        {"d", "yes"},
+                        {"e", nullptr},
+                        {"f", 1.5},
+                        {"g", 420},
+                        {"h", "2s"},
+                        {"i", ""},
+                        {"j", "x\ny\n"},
+                        {"k", {1, "x"}},
+                        {"l", {{"m", "n"}}},
+                        {"o", 3},
+                        {"p", -4},
+                        {"q", 1000.0},
+                        {"r", "5"}}));
+}
+
+TEST(Body, HostileYamlEndsInA400) {
+  std::string bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n";
+  for (int i = 1; i < 12; ++i) {
+    const std::string before = "*a" + std::to_string(i - 1);
+    bomb += "a" + std::to_string(i) + ": &a" + std::to_string(i) + " [" + before;
+    for (int j = 0; j < 8; ++j) bomb += ", " + before;
+    bomb += "]\n";
+  }
+  std::string deep;
+  for (int i = 0; i < 5000; ++i) deep += "- ";
+  for (const std::string& text :
+       {bomb, deep, std::string(200'000, '{'), std::string("a: \xff"), std::string("a: b: c"),
+        std::string("a: 1\n---\nb: 2\n"), std::string("&a [*a]"), std::string("? [x]\n: y\n")}) {
+    const ApiResult<Body> body = DecodeBody("application/yaml", text);
+    ASSERT_FALSE(body.ok()) << text.substr(0, 40);
+    EXPECT_EQ(body.error().code, 400);
+  }
+}
+
+TEST(Body, DuplicateFieldsAreNamedWithTheirPath) {
+  const ApiResult<Body> json = DecodeJson(R"({"a":1,"s":{"b":[{"c":1,"c":2}],"d":1},"a":2})");
+  ASSERT_TRUE(json.ok());
+  EXPECT_EQ(json->duplicate_fields, (std::vector<std::string>{"s.b.c", "a"}));
+  const ApiResult<Body> yaml = DecodeBody("application/yaml", "s:\n  a: 1\n  a: 2\n");
+  ASSERT_TRUE(yaml.ok());
+  EXPECT_EQ(yaml->duplicate_fields, (std::vector<std::string>{"s.a"}));
+}
+
+TEST(Protobuf, CutAndForgedMessagesAreRefused) {
+  std::string good("k8s\0\x0a\x0d\x0a\x02v1\x12\x07Unknown", 19);
+  EXPECT_EQ(DecodeProtobuf(good).error().code, 415);
+  for (size_t size = 0; size < good.size(); ++size) {
+    const ApiResult<Json> cut = DecodeProtobuf(std::string_view(good).substr(0, size));
+    ASSERT_FALSE(cut.ok());
+  }
+  EXPECT_EQ(DecodeProtobuf(std::string("k8s\0\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x7f", 15))
+                .error()
+                .code,
+            400);
+}
+
+TEST(Accept, FirstFormThatIsServed) {
+  EXPECT_EQ(NegotiateForm(""), Form::kJson);
+  EXPECT_EQ(NegotiateForm("*/*"), Form::kJson);
+  EXPECT_EQ(NegotiateForm("application/vnd.kubernetes.protobuf, application/json"), Form::kJson);
+  EXPECT_EQ(NegotiateForm("application/json;as=Table;v=v1;g=meta.k8s.io,application/json"),
+            Form::kTable);
+  EXPECT_EQ(NegotiateForm("application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json"),
+            Form::kJson);
+  EXPECT_EQ(NegotiateForm("text/html"), std::nullopt);
+}
+
+TEST(RequestInfo, Paths) {
+  const auto pod = ParseResourcePath("/api/v1/namespaces/n/pods/p/log");
+  ASSERT_TRUE(pod);
+  EXPECT_EQ(pod->ns, "n");
+  EXPECT_EQ(pod->resource, "pods");
+  EXPECT_EQ(pod->name, "p");
+  EXPECT_EQ(pod->subresource, "log");
+  const auto ns = ParseResourcePath("/api/v1/namespaces/n/status");
+  ASSERT_TRUE(ns);
+  EXPECT_EQ(ns->resource, "namespaces");
+  EXPECT_EQ(ns->subresource, "status");
+  const auto custom = ParseResourcePath("/apis/g.io/v1/namespaces/n/widgets");
+  ASSERT_TRUE(custom);
+  EXPECT_EQ(custom->group, "g.io");
+  EXPECT_EQ(custom->name, "");
+  EXPECT_FALSE(ParseResourcePath("/api/v1"));
+  EXPECT_FALSE(ParseResourcePath("/apis/g.io/v1"));
+  EXPECT_FALSE(ParseResourcePath("/api/v1/namespaces/n/pods/p/log/more"));
+}
+
+}  // namespace
+}  // namespace envicutor::standalone

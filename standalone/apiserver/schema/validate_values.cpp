@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <optional>
-#include <set>
 
 #include "standalone/apiserver/schema/cel/value.h"
 #include "standalone/apiserver/schema/validate.h"
@@ -130,6 +130,7 @@ class Validator {
       if (node.min_length.has_value() && length < *node.min_length) {
         AddInvalid(path, Quoted(text),
                    "should be at least " + std::to_string(*node.min_length) + " chars long");
+        return;
       }
     }
     if (node.regex.has_value()) {
@@ -261,7 +262,7 @@ class Validator {
       }
     }
     if (node.list_type == ListType::kAtomic) return;
-    std::set<std::string> seen;
+    std::map<std::string, size_t> seen;
     for (size_t i = 0; i < value.size() && !Full(); ++i) {
       Json identity = value[i];
       if (node.list_type == ListType::kMap) {
@@ -279,7 +280,8 @@ class Validator {
         if (!complete) continue;  // reported as required
       }
       std::string text = DumpJson(identity);
-      if (!seen.insert(text).second) Add(DuplicateError(IndexPath(path, i), text));
+      // Told once, however often it comes.
+      if (++seen[text] == 2) Add(DuplicateError(IndexPath(path, i), text));
     }
   }
 

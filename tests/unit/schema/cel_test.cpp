@@ -67,7 +67,7 @@ TEST(Cel, ExpressionsThatHold) {
         "quantity('1000m').compareTo(quantity('1')) == 0", "isQuantity('100k')",
         "!isQuantity('12Qi')", "quantity('2Ki').asInteger() == 2048",
         "quantity('50k').add(quantity('20k')).sub(20000) == quantity('50k')",
-        "!quantity('1500m').isInteger()", "quantity('-1').sign() == -1",
+        "!quantity('1500m').isInteger()", "sign(quantity('-1')) == -1",
         // Optionals.
         "optional.of(1).hasValue() && !optional.none().hasValue()",
         "{'a': 1}.?a.orValue(2) == 1 && {'a': 1}.?b.orValue(2) == 2",

@@ -342,6 +342,31 @@ TEST_F(Rules, TransitionsFollowKeysOfMapLists) {
               ElementsAre("spec.keyed[1].v: Invalid value: \"integer\": must not shrink"));
 }
 
+TEST(RulesEquality, SetsAndMapListsHaveNoOrder) {
+  const auto schema = SchemaOf(R"(properties: {
+      set: {type: array, x-kubernetes-list-type: set, items: {type: string},
+            x-kubernetes-validations: [{rule: self == oldSelf, message: set}]},
+      map: {type: array, x-kubernetes-list-type: map, x-kubernetes-list-map-keys: [k], items: {
+              type: object, required: [k], properties: {k: {type: string}, v: {type: string}}},
+            x-kubernetes-validations: [{rule: self == oldSelf, message: map}]},
+      atomic: {type: array, items: {type: string},
+               x-kubernetes-validations: [{rule: self == oldSelf, message: atomic}]}})");
+  const auto changed = [&](const std::string& from, const std::string& to) {
+    const Json old = FromYaml(from);
+    return !Check(*schema, FromYaml(to), &old).empty();
+  };
+  EXPECT_FALSE(changed("{set: [a, b]}", "{set: [b, a]}"));
+  EXPECT_TRUE(changed("{set: [a, b]}", "{set: [a, c]}"));
+  EXPECT_TRUE(changed("{atomic: [a, b]}", "{atomic: [b, a]}"));
+  EXPECT_FALSE(changed("{map: [{k: a, v: x}, {k: b}]}", "{map: [{k: b}, {k: a, v: x}]}"));
+  EXPECT_TRUE(changed("{map: [{k: a, v: x}, {k: b}]}", "{map: [{k: b, v: x}, {k: a}]}"));
+  // Not valid, and not equal either way round.
+  const Json old = {{"set", {"a", "b"}}};
+  EXPECT_THAT(Check(*schema, {{"set", {"b", "b"}}}, &old),
+              ElementsAre("set[1]: Duplicate value: \"b\"", HasSubstr("set")));
+  EXPECT_THAT(Check(*schema, {{"set", {"b", "b", "b"}}}), ElementsAre(HasSubstr("set[1]")));
+}
+
 TEST(RulesCost, OneObjectCannotCostTooMuch) {
   const auto schema = SchemaOf(R"(properties: {l: {type: array, items: {type: integer}}},
     x-kubernetes-validations: [{rule: 'self.l.all(x, self.l.all(y, self.l.all(z, true)))'}])");

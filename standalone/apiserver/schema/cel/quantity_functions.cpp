@@ -70,7 +70,7 @@ Value SubInt(const Arguments& args, int64_t* /*budget*/) {
 constexpr Overload kTable[] = {
     {"quantity", false, "s", 'q', FromString},
     {"isQuantity", false, "s", 'b', IsQuantity},
-    {"sign", true, "q", 'i', Sign},
+    {"sign", false, "q", 'i', Sign},
     {"isGreaterThan", true, "qq", 'b', IsGreaterThan},
     {"isLessThan", true, "qq", 'b', IsLessThan},
     {"compareTo", true, "qq", 'i', CompareTo},

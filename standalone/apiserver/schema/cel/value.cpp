@@ -119,32 +119,40 @@ bool SameElement(const Value& list, const Value& a, const Value& b, int64_t* bud
   return true;
 }
 
-bool EqualLists(const Value& a, const Value& b, int64_t* budget) {
+// Whether each element of `a` has an equal one in `b`; *in_place: all of them at the same index.
+bool Covers(const Value& a, const Value& b, const Value& typed, int64_t* budget, bool* in_place) {
   const size_t size = Size(a);
-  if (size != Size(b)) return false;
-  const ListType type = a.node != nullptr   ? a.node->list_type
-                        : b.node != nullptr ? b.node->list_type
-                                            : ListType::kAtomic;
-  if (type == ListType::kAtomic) {
-    for (size_t i = 0; i < size; ++i) {
-      if (!Equal(ElementAt(a, i), ElementAt(b, i), budget)) return false;
-    }
-    return true;
-  }
-  const Value& typed = a.node != nullptr ? a : b;
+  *in_place = true;
   for (size_t i = 0; i < size; ++i) {
     const Value element = ElementAt(a, i);
     bool found = false;
-    for (size_t k = 0; k < size && !found; ++k) {
+    for (size_t k = 0; k < size && !found && *budget >= 0; ++k) {
       // Nearly always at the same place: start there.
       const Value other = ElementAt(b, (i + k) % size);
       if (!SameElement(typed, element, other, budget)) continue;
       if (!Equal(element, other, budget)) return false;
       found = true;
+      if (k > 0) *in_place = false;
     }
     if (!found) return false;
   }
   return true;
+}
+
+bool EqualLists(const Value& a, const Value& b, int64_t* budget) {
+  const size_t size = Size(a);
+  if (size != Size(b)) return false;
+  const Value& typed = a.node != nullptr ? a : b;
+  if (typed.node == nullptr || typed.node->list_type == ListType::kAtomic) {
+    for (size_t i = 0; i < size; ++i) {
+      if (!Equal(ElementAt(a, i), ElementAt(b, i), budget)) return false;
+    }
+    return true;
+  }
+  // Both ways, as a list that is not valid may hold an element twice.
+  bool in_place = false;
+  if (!Covers(a, b, typed, budget, &in_place)) return false;
+  return in_place || Covers(b, a, typed, budget, &in_place);
 }
 
 bool EqualMaps(const Value& a, const Value& b, int64_t* budget) {

@@ -154,7 +154,7 @@ Causes ValidateBuiltin(const ResourceInfo& resource, const Json& object, const J
   } else if (name == "/events") {
     const std::string about = GetString(At(object, {"involvedObject"}), "namespace");
     const std::string ns = NamespaceOf(object);
-    if (about != ns && !(about.empty() && ns == "default")) {
+    if (about != ns && !(about.empty() && (ns == "default" || ns == "kube-system"))) {
       causes.push_back(schema::InvalidError("involvedObject.namespace", ShowValue(about),
                                             "does not match event.namespace"));
     }

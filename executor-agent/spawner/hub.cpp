@@ -21,10 +21,6 @@ char hub[512];
 sock_filter filter[kMaxFilter];
 sock_fprog program{0, filter};
 
-void BoxPath(char (&path)[640], uint64_t id) {
-  snprintf(path, sizeof(path), "%s/%llu", hub, static_cast<unsigned long long>(id));
-}
-
 Failure MakeFolder(int top, const char* name, mode_t mode, uint32_t uid) {
   if (mkdirat(top, name, 0700) != 0) return LastError("mkdir in the box");
   if (fchownat(top, name, uid, uid, AT_SYMLINK_NOFOLLOW) != 0) return LastError("chown in the box");
@@ -35,6 +31,9 @@ Failure MakeFolder(int top, const char* name, mode_t mode, uint32_t uid) {
 }  // namespace
 
 const char* HubPath() { return hub; }
+void BoxPath(char (&path)[kMaxBoxPath], uint64_t id) {
+  snprintf(path, sizeof(path), "%s/%llu", hub, static_cast<unsigned long long>(id));
+}
 const sock_fprog& Filter() { return program; }
 
 Failure SetUp(const char* payload, size_t size) {
@@ -66,11 +65,11 @@ Failure SetUp(const char* payload, size_t size) {
     (void)!write(fd, "-1000", 5);
     close(fd);
   }
-  return {};
+  return StartSweeper();
 }
 
 Failure MakeBox(const Request& request, int* top_fd) {
-  char path[640];
+  char path[kMaxBoxPath];
   BoxPath(path, request.id);
   if (mkdir(path, 0700) != 0) return LastError("mkdir for the box");
   char options[128];
@@ -89,23 +88,15 @@ Failure MakeBox(const Request& request, int* top_fd) {
   if (failure.error == 0) failure = MakeFolder(top, kShmDir, 01777, request.uid);
   if (failure.error != 0) {
     if (top >= 0) close(top);
-    (void)DropBox(request.id);
+    DropBox(request.id);
     return failure;
   }
   *top_fd = top;
   return {};
 }
 
-Failure DropBox(uint64_t id) {
-  char path[640];
-  BoxPath(path, id);
-  if (umount2(path, MNT_DETACH) != 0) return LastError("umount the box");
-  if (rmdir(path) != 0) return LastError("rmdir of the box");
-  return {};
-}
-
 int CloneBoxTree(uint64_t id, const char* dir) {
-  char path[640];
+  char path[kMaxBoxPath];
   BoxPath(path, id);
   char full[704];
   snprintf(full, sizeof(full), "%s/%s", path, dir);

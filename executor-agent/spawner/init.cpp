@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -141,7 +142,26 @@ void InitMain(const Box& box) {
     if (pid == main_pid) break;
     if (pid < 0 && errno != EINTR) Fail(control, "wait for the program");
   }
-  SendEvent(control, EventKind::kExited, status, Nanos(CLOCK_PROCESS_CPUTIME_ID) - cpu_before, "");
+  Event event;
+  event.value = status;
+  event.wall_nanos = Nanos(CLOCK_MONOTONIC);
+  // What the program left behind ends here, and only then is its end reported: the agent need not
+  // wait until this init's namespaces are taken apart, which the kernel does slowly.
+  for (pid_t left; (left = waitpid(-1, nullptr, __WALL | WNOHANG)) >= 0 || errno != ECHILD;) {
+    if (left != 0) continue;
+    event.kind = EventKind::kEnding;
+    (void)send(control, &event, sizeof(event), MSG_NOSIGNAL);
+    kill(-1, SIGKILL);
+    (void)waitpid(-1, nullptr, __WALL);
+  }
+  rusage children{};
+  getrusage(RUSAGE_CHILDREN, &children);
+  event.kind = EventKind::kExited;
+  event.cpu_nanos = Nanos(CLOCK_PROCESS_CPUTIME_ID) - cpu_before;
+  event.children_cpu_nanos =
+      (children.ru_utime.tv_sec + children.ru_stime.tv_sec) * 1'000'000'000LL +
+      (children.ru_utime.tv_usec + children.ru_stime.tv_usec) * 1000LL;
+  (void)send(control, &event, sizeof(event), MSG_NOSIGNAL);
   _exit(0);
 }
 

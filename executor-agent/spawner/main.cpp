@@ -65,7 +65,7 @@ void Serve(const Request& request, const char* payload, const int* fds, size_t f
       failure = MakeBox(request, &reply_fd);
       break;
     case Op::kDropBox:
-      failure = DropBox(request.id);
+      DropBox(request.id);
       break;
     case Op::kRun:
       failure = StartRun(request, payload, fds, fd_count, &pid, &reply_fd);

@@ -19,12 +19,17 @@ struct Failure {
 // --- hub.cpp: the private mount namespace and the boxes' file systems in it.
 [[nodiscard]] Failure SetUp(const char* payload, size_t size);  // kHello
 [[nodiscard]] Failure MakeBox(const Request& request, int* top_fd);
-[[nodiscard]] Failure DropBox(uint64_t id);
+inline constexpr size_t kMaxBoxPath = 640;
+void BoxPath(char (&path)[kMaxBoxPath], uint64_t id);
 // A detached copy of a folder of the box's tmpfs, to be attached in another mount namespace; -1 and
 // errno.
 [[nodiscard]] int CloneBoxTree(uint64_t id, const char* dir);
 [[nodiscard]] const char* HubPath();
 [[nodiscard]] const sock_fprog& Filter();
+
+// --- sweeper.cpp: removes boxes behind the spawner's back.
+[[nodiscard]] Failure StartSweeper();
+void DropBox(uint64_t id);
 
 // --- environment.cpp: prepared mount namespaces, one for each environment.
 [[nodiscard]] Failure MakeEnvironment(uint64_t id, const char* payload, size_t size);

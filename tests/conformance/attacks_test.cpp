@@ -43,12 +43,14 @@ TEST_P(Conformance, AttackThreadBomb) {
 }
 
 TEST_P(Conformance, AttackMemoryBombByManyChildren) {
+  NEEDS_MEMORY_CONTROLLER();
   const StageOutcome outcome = Probe({"memory-children", "15", std::to_string(30 * kMiB)});
   EXPECT_TRUE(outcome.oom_killed) << testing::PrintToString(outcome);
   EXPECT_LE(outcome.memory_bytes, 32 * kMiB);
 }
 
 TEST_P(Conformance, AttackFillingTmpfsIsBoundedByDiskOrMemory) {
+  NEEDS_MEMORY_CONTROLLER();
   Limit(Limit::kMemory, 16 * kMiB);
   const StageOutcome outcome = Probe({"write", "/dev/shm/f", std::to_string(60 * kMiB)});
   EXPECT_TRUE(outcome.oom_killed) << testing::PrintToString(outcome);

@@ -20,6 +20,10 @@ inline constexpr char kProbe[] = "/nix/store/tools/probe";
 inline constexpr char kShell[] = "/nix/store/tools/sh";
 inline constexpr int64_t kMiB = 1 << 20;
 
+// Degraded, who is killed for memory and what is measured is approximate: see the test of that.
+#define NEEDS_MEMORY_CONTROLLER() \
+  if (sandbox().Info().degraded) GTEST_SKIP() << "there is no memory controller"
+
 using Killed = StageOutcome::Killed;
 
 class Conformance : public testing::TestWithParam<std::string> {

@@ -62,7 +62,10 @@ enum class EventKind : uint32_t {
   kStarting,     // sent just before execve: wall_nanos is then, cpu_nanos what was spent until then
   kExecFailed,   // value is errno
   kSetupFailed,  // value is errno, what is the step
-  kExited,       // value is the wait status; cpu_nanos the init's own use since kStarting
+  kEnding,       // the program ended (value and wall_nanos as below), what it left behind is being
+                 // killed
+  kExited,  // value is the wait status, wall_nanos when it came; cpu_nanos the init's own use since
+            // kStarting. Sent when no process but the init is left
 };
 
 struct Event {
@@ -70,6 +73,7 @@ struct Event {
   int32_t value = 0;
   int64_t wall_nanos = 0;  // CLOCK_MONOTONIC
   int64_t cpu_nanos = 0;
+  int64_t children_cpu_nanos = 0;  // kExited: all that was reaped, the time before exec included
   std::array<char, 64> what{};
 };
 

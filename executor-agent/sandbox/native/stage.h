@@ -55,7 +55,8 @@ class Stage {
   void ReadEvents();
   void ReadOutput(OutputStream* stream, const char* limit);
   void CheckTime(int64_t now_nanos);
-  void CheckMemory();
+  void LookDegraded();
+  [[nodiscard]] int64_t DiskUsed() const;
   [[nodiscard]] int64_t NextLookNanos(int64_t now_nanos) const;
   void Kill(Killed why, std::string_view limit);
   void AwaitDeath();
@@ -85,7 +86,12 @@ class Stage {
       0;                         // of the box's init and the program before exec: not the program's
   int64_t init_cpu_micros_ = 0;  // of the init since
   int wait_status_ = 0;
-  bool dead_ = false;  // the init is: so is everything of the stage
+  bool empty_ = false;  // nothing but the init is left
+  bool dead_ = false;   // the init is dead, too
+  // Without the controllers:
+  int64_t reaped_cpu_micros_ = 0;  // of all that the init reaped
+  int64_t tree_cpu_micros_ = 0;    // of what /proc showed
+  int64_t disk_before_ = 0;
   int64_t degraded_peak_bytes_ = 0;
   StageOutcome outcome_;
 };

@@ -48,6 +48,7 @@ int Poll(pollfd* fds, size_t count, int64_t nanos) {
 
 StageOutcome Stage::Supervise(const std::stop_token& stop) {
   begin_nanos_ = NowNanos();
+  if (!box_.engine->has_memory()) disk_before_ = DiskUsed();
   const UniqueFd stop_event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   const std::stop_callback wake(stop, [&] {
     const uint64_t one = 1;
@@ -78,8 +79,8 @@ void Stage::Loop(int stop_event) {
     if (fds[5].revents != 0) ReadOutput(&stderr_, "maxStderr");
     if (exit_nanos_ || dead_) return;
     if (fds[2].revents != 0) Kill(Killed::kCancelled, "");
+    LookDegraded();
     CheckTime(NowNanos());
-    CheckMemory();
   }
 }
 
@@ -87,7 +88,7 @@ int64_t Stage::NextLookNanos(int64_t now) const {
   if (!start_nanos_) return std::max<int64_t>(begin_nanos_ + kSetupNanos - now, 0);
   const int64_t wall = std::max<int64_t>(*start_nanos_ + budget_.wall_nanos - now, 0);
   int64_t look = std::min(wall, budget_.UntilNextLook(CpuUsedMicros()));
-  if (!box_.engine->has_memory()) look = std::min(look, kDegradedLookNanos);
+  if (!box_.engine->has_memory() || !cpu_stat_.valid()) look = std::min(look, kDegradedLookNanos);
   return look;
 }
 
@@ -106,17 +107,29 @@ void Stage::CheckTime(int64_t now) {
   }
 }
 
-void Stage::CheckMemory() {
-  if (box_.engine->has_memory() || !start_nanos_ || outcome_.killed != Killed::kNo) return;
-  const int64_t bytes = ResidentBytes(group_.group);
+void Stage::LookDegraded() {
+  if ((box_.engine->has_memory() && cpu_stat_.valid()) || !start_nanos_) return;
+  const pid_t init = PidOfPidfd(pidfd_.get());
+  if (!group_.group.valid() && init <= 0) return;
+  const Usage usage =
+      UsageOf(group_.group.valid() ? ProcessesOf(group_.group) : ProcessesBelow(init));
+  tree_cpu_micros_ = std::max(tree_cpu_micros_, usage.cpu_micros);
+  if (box_.engine->has_memory() || outcome_.killed != Killed::kNo) return;
+  const int64_t bytes = usage.resident_bytes + DiskUsed() - disk_before_;
   degraded_peak_bytes_ = std::max(degraded_peak_bytes_, bytes);
   if (bytes > Value(Limit::kMemory)) Kill(Killed::kMemory, "memory");
 }
 
+int64_t Stage::DiskUsed() const {
+  struct statfs info {};
+  if (::fstatfs(box_.top, &info) != 0) return 0;
+  return static_cast<int64_t>(info.f_blocks - info.f_bfree) * info.f_bsize;
+}
+
 int64_t Stage::CpuUsedMicros() const {
+  if (!cpu_stat_.valid()) return std::max(tree_cpu_micros_, reaped_cpu_micros_);
   std::array<char, 1024> text;
-  const ssize_t got =
-      cpu_stat_.valid() ? ::pread(cpu_stat_.get(), text.data(), text.size(), 0) : -1;
+  const ssize_t got = ::pread(cpu_stat_.get(), text.data(), text.size(), 0);
   if (got <= 0) return 0;
   const int64_t usage = cgroup::FlatKeyed({text.data(), static_cast<size_t>(got)}, "usage_usec");
   return std::max<int64_t>(usage - setup_cpu_micros_ - init_cpu_micros_, 0);
@@ -156,8 +169,12 @@ void Stage::ReadEvents() {
         }
         break;
       case EventKind::kExited:
-        exit_nanos_ = event.wall_nanos;
+        empty_ = true;
         init_cpu_micros_ = event.cpu_nanos / 1000;
+        reaped_cpu_micros_ = event.children_cpu_nanos / 1000;
+        [[fallthrough]];
+      case EventKind::kEnding:
+        exit_nanos_ = event.wall_nanos;
         wait_status_ = event.value;
         break;
     }
@@ -183,11 +200,12 @@ void Stage::Kill(Killed why, std::string_view limit) {
 }
 
 void Stage::AwaitDeath() {
-  // When the init exits the kernel kills what is left in its PID namespace, whatever session it is
-  // in, and the pidfd becomes readable after the last of them.
+  // The init reports an end when nothing but itself is left. A killed one takes all of its PID
+  // namespace with it, whatever session it is in, and the pidfd becomes readable after the last of
+  // them.
   const int64_t deadline = NowNanos() + kDeathNanos;
-  while (!dead_) {
-    pollfd wait{pidfd_.get(), POLLIN, 0};
+  while (!dead_ && !empty_) {
+    std::array<pollfd, 2> wait{pollfd{pidfd_.get(), POLLIN, 0}, pollfd{control_.get(), POLLIN, 0}};
     const int64_t left = deadline - NowNanos();
     if (left <= 0) {
       log::Error("a box does not die", {{"box", std::to_string(box_.id)}});
@@ -195,7 +213,9 @@ void Stage::AwaitDeath() {
       outcome_.error = "the box's processes could not be ended";
       return;
     }
-    if (Poll(&wait, 1, std::min(left, kSecond)) > 0) dead_ = true;
+    (void)Poll(wait.data(), wait.size(), std::min(left, kSecond));
+    if (wait[0].revents != 0) dead_ = true;
+    if (wait[1].revents != 0) ReadEvents();
   }
   ReadEvents();
   stdin_.Close();

@@ -201,6 +201,11 @@ static int do_write(char** args) {
   return write_bytes(fd, number(args, 1));
 }
 
+static int do_write_and_wait(char** args) {
+  if (do_write(args)) return 1;
+  for (;;) pause();
+}
+
 static int raw_output(int fd, long long bytes) {
   char buffer[4096];
   memset(buffer, 'x', sizeof buffer);
@@ -363,6 +368,7 @@ const struct command behaviours[] = {{"exit", do_exit},
                                      {"thread-bomb", do_thread_bomb},
                                      {"open-files", do_open_files},
                                      {"write", do_write},
+                                     {"write-and-wait", do_write_and_wait},
                                      {"stdout", do_stdout},
                                      {"stderr", do_stderr},
                                      {"flood", do_flood},

@@ -8,6 +8,7 @@
 #include <csignal>
 
 #include "executor-agent/sandbox/native/budget.h"
+#include "executor-agent/sandbox/native/process_tree.h"
 #include "executor-agent/sandbox/native/seccomp_filter.h"
 #include "executor-agent/sandbox/native/spawner_image.h"
 #include "executor-agent/sandbox/native/stream.h"
@@ -140,6 +141,18 @@ TEST(SeccompFilter, AllowsAndRefuses) {
   EXPECT_EQ(judge(1000), kNoSys);
   EXPECT_EQ(judge(0x40000000), kNoSys);  // x32
   EXPECT_EQ(judge(3, 0, 0, 0, kI386), kNoSys);
+}
+
+TEST(ProcessTree, ReadsTicksWhateverTheNameIs) {
+  EXPECT_EQ(TicksOfStat("7 (a) b 9) S 1 7 7 0 -1 4194560 101 0 0 0 3 4 10 20 20 0 1 0 5"), 37);
+  EXPECT_EQ(TicksOfStat("7 (a) S 1 7"), 0);
+  EXPECT_EQ(TicksOfStat(""), 0);
+}
+
+TEST(ProcessTree, SeesItself) {
+  const std::vector<pid_t> all = ProcessesBelow(::getpid());
+  EXPECT_EQ(all.front(), ::getpid());
+  EXPECT_GT(UsageOf(all).resident_bytes, 100'000);
 }
 
 TEST(SpawnerImage, IsAnElfFile) { EXPECT_TRUE(SpawnerImage().starts_with("\177ELF")); }

@@ -109,24 +109,6 @@ bool Has(std::string_view text, std::string_view part) {
   return text.find(part) != std::string_view::npos;
 }
 
-// The last lines of a build's own output before Nix's error, which only says that it failed.
-std::string WithLastLines(std::string_view log, std::string error) {
-  size_t end = log.rfind("\nerror:");
-  if (end == std::string_view::npos) return error;
-  for (size_t previous = end; previous != std::string_view::npos;
-       previous = log.rfind("\nerror:", previous - 1)) {
-    end = previous;
-    if (previous == 0) break;
-  }
-  size_t start = end;
-  for (int lines = 0; lines < 6 && start != std::string_view::npos && start > 0; ++lines) {
-    start = log.rfind('\n', start - 1);
-  }
-  const std::string_view lines = log.substr(start == std::string_view::npos ? 0 : start + 1);
-  const std::string_view own = lines.substr(0, lines.size() - (log.size() - end));
-  return own.empty() ? error : error + "; its last output was: " + std::string(own);
-}
-
 void Classify(const BuilderOptions& options, const SessionResult& session, int64_t timeout_millis,
               bool oom_killed, std::string_view log, BuildReport* report) {
   using Step = SessionResult::Step;
@@ -184,8 +166,7 @@ void Classify(const BuilderOptions& options, const SessionResult& session, int64
   if (session.step == Step::kBuild) {
     const bool timed_out = session.exit_code == 101 || Has(error, "timed out after");
     return finish(timed_out ? BuildOutcome::kTimedOut : BuildOutcome::kBuildFailed,
-                  timed_out ? api::ExitStatus::kTimeLimit : api::ExitStatus::kRuntimeError,
-                  WithLastLines(log, error));
+                  timed_out ? api::ExitStatus::kTimeLimit : api::ExitStatus::kRuntimeError, error);
   }
   if (session.step == Step::kFetch) {
     return finish(BuildOutcome::kEvaluationFailed, api::ExitStatus::kRuntimeError,
@@ -330,7 +311,7 @@ BuildReport BuildEnvironment(const BuilderOptions& options, const BuildRequest& 
       std::chrono::duration_cast<std::chrono::milliseconds>(SteadyClock::now() - start).count();
   log->Note("envicutor-builder: " + std::string(BuildOutcomeName(report.outcome)) + ": " +
             report.message);
-  report.stage->stderr_data = log->Kept();
+  report.stage->stderr_data = WithoutOurFolders(log->Kept());
   report.stage->stderr_bytes = log->total_bytes();
   report.stage->stderr_truncated = log->truncated();
   return report;

@@ -78,6 +78,13 @@ std::string TerminationMessage(const BuildReport& report) {
   }
 }
 
+std::string WithoutOurFolders(std::string_view given) {
+  std::string text(given);
+  ReplaceAll(&text, "/mnt/request/", "");
+  ReplaceAll(&text, "/mnt/nixpkgs", "<nixpkgs>");
+  return text;
+}
+
 std::string UsefulError(std::string_view log) {
   size_t start = std::string_view::npos;
   for (size_t at = log.find("error:"); at != std::string_view::npos;
@@ -94,13 +101,13 @@ std::string UsefulError(std::string_view log) {
     const std::string_view line = rest.substr(0, newline);
     rest = newline == std::string_view::npos ? "" : rest.substr(newline + 1);
     if (line.find("--show-trace") != std::string_view::npos) continue;
+    if (line.find("For full logs, run") != std::string_view::npos) continue;
     if (line.find(" dependencies of derivation") != std::string_view::npos) continue;
     if (line.find_first_not_of(" \t") == std::string_view::npos) continue;
     text += line;
     text += '\n';
   }
-  ReplaceAll(&text, "/mnt/request/", "");
-  ReplaceAll(&text, "/mnt/nixpkgs", "<nixpkgs>");
+  text = WithoutOurFolders(text);
   text.erase(0, std::string_view("error:").size());
   const size_t first = text.find_first_not_of(" \n");
   const size_t last = text.find_last_not_of(" \n");

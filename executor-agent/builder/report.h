@@ -39,4 +39,7 @@ inline constexpr size_t kMaxTerminationMessageBytes = 4096;
 // own folders and hints about options taken out. "" when there is none.
 [[nodiscard]] std::string UsefulError(std::string_view log);
 
+// "shell.nix:1:2", not where it was on the builder.
+[[nodiscard]] std::string WithoutOurFolders(std::string_view text);
+
 }  // namespace envicutor::agent

@@ -5,6 +5,7 @@
 
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "common/http/tls_context.h"
 #include "common/http/transfer.h"
@@ -219,8 +220,8 @@ class CpprestClient final : public Client {
       message.set_request_uri(web::uri(request.target));
       for (const auto& [name, value] : request.headers.fields()) message.headers().add(name, value);
       if (!request.body.empty()) {
-        const std::string type = request.headers.Get("Content-Type");
-        message.set_body(request.body, type.empty() ? "application/octet-stream" : type);
+        // As bytes: for text the library views its own buffer as an object of another type.
+        message.set_body(std::vector<uint8_t>(request.body.begin(), request.body.end()));
       }
       message.set_response_stream(streams::ostream(
           streams::streambuf<uint8_t>(std::make_shared<TransferBuffer>(guard.transfer))));

@@ -183,13 +183,10 @@ class Init {
   }
 
   [[nodiscard]] static std::vector<std::string> Environment(const std::string& home) {
-    return {"PATH=/usr/local/bin:/usr/bin:/bin",
-            "HOME=" + home,
-            "NIX_CONF_DIR=/mnt/etc",
-            std::string("NIX_DAEMON_SOCKET_PATH=") + kSessionSocket,
-            "NIX_SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt",
-            "LC_ALL=C.UTF-8",
-            "TERM=dumb"};
+    return {"PATH=/usr/local/bin:/usr/bin:/bin", "HOME=" + home, "NIX_CONF_DIR=/mnt/etc",
+            // Locks of the build users; else Nix makes /nix on the host.
+            "NIX_STATE_DIR=/mnt/state", std::string("NIX_DAEMON_SOCKET_PATH=") + kSessionSocket,
+            "NIX_SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt", "LC_ALL=C.UTF-8", "TERM=dumb"};
   }
 
   // `program` is the command's words before its options.

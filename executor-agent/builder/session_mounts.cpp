@@ -104,7 +104,7 @@ Status EnterSessionMounts(const SessionSpec& spec) {
                                     MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV,
                                     nullptr));
   }
-  for (const char* folder : {"/mnt/request", "/mnt/etc", "/mnt/run", kSessionHome}) {
+  for (const char* folder : {"/mnt/request", "/mnt/etc", "/mnt/run", "/mnt/state", kSessionHome}) {
     ENVICUTOR_RETURN_IF_ERROR(MakeDirs(folder));
   }
   if (::chown(kSessionHome, kEvaluatorUid, kEvaluatorUid) != 0)

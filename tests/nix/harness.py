@@ -16,6 +16,7 @@ BUILDER = None
 NIXPKGS = None
 STORE = None
 TIMES = []
+HAD_NIX = Path("/nix").exists()
 
 
 class Built:

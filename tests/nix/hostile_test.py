@@ -99,9 +99,8 @@ class HostileShells(NixTest):
 
 class Residue(NixTest):
     def test_nothing_stays(self):
-        had_nix = Path("/nix").exists()
         build(shell('pkgs.mkShell { MARK = "residue"; }'))
-        self.assertEqual(Path("/nix").exists(), had_nix)
+        self.assertEqual(Path("/nix").exists(), harness.HAD_NIX)
         self.assertFalse((harness.STORE / "build").exists())
         self.assertFalse([p for p in (harness.STORE / "views").iterdir() if p.name.startswith(".")])
         self.assertNotIn(str(harness.STORE), Path("/proc/self/mounts").read_text())

@@ -32,6 +32,8 @@ void Emit(const Json& value, YAML::Emitter* out) {
     } else {
       *out << YAML::DoubleQuoted << text;
     }
+  } else if (value.is_null()) {
+    *out << YAML::Null;
   } else {
     *out << DumpJson(value);
   }

@@ -87,7 +87,9 @@ Result<std::string> RunTool(const std::vector<std::string>& arguments, const std
     std::array<pollfd, 2> polled{pollfd{output.get(), POLLIN, 0}, pollfd{wake.get(), POLLIN, 0}};
     if (::poll(polled.data(), polled.size(), -1) < 0 && errno == EINTR) continue;
     if (polled[1].revents != 0) {
-      ::kill(-pid, SIGKILL);  // its session: whatever it started goes too
+      // Its session: whatever it started goes too. It may not have got as far as making one.
+      ::kill(-pid, SIGKILL);
+      ::kill(pid, SIGKILL);
       break;
     }
     std::array<char, 4096> buffer{};

@@ -4,7 +4,6 @@
 #include <set>
 
 #include "common/api/bounds.h"
-#include "common/base/clock.h"
 #include "common/base/encoding.h"
 #include "common/kube/resource.h"
 
@@ -39,7 +38,11 @@ class Builder {
     }
     request.stop_on_first_failure = GetBool(spec_, "stopOnFirstFailure");
     Memory();
-    Deadline();
+    if (input_.deadline.has_value()) {
+      request.deadline_unix_millis =
+          std::chrono::duration_cast<std::chrono::milliseconds>(input_.deadline->time_since_epoch())
+              .count();
+    }
     if (bytes_ > kMaxInputBytes) {
       Error("spec: source, files, archive and inputs hold " + std::to_string(bytes_) +
             " bytes in all, more than the maximum " + std::to_string(kMaxInputBytes));
@@ -309,17 +312,6 @@ class Builder {
     if (request.tests.empty()) consider(request.run.limits);
     for (const api::TestCase& test : request.tests) consider(test.limits);
     out_.request.memory_bytes = most;
-  }
-
-  void Deadline() {
-    const int64_t seconds = GetInt(spec_, "activeDeadlineSeconds");
-    if (seconds <= 0) return;
-    const Result<WallTime> created =
-        ParseRfc3339(GetString(At(*input_.submission, {"metadata"}), "creationTimestamp"));
-    if (!created.ok()) return;
-    const auto since_epoch =
-        std::chrono::duration_cast<std::chrono::milliseconds>(created->time_since_epoch());
-    out_.request.deadline_unix_millis = since_epoch.count() + seconds * 1000;
   }
 
   const AdmissionInput& input_;

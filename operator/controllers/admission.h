@@ -4,11 +4,13 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "common/api/environment.h"
 #include "common/api/run.h"
+#include "common/base/clock.h"
 #include "common/base/json.h"
 #include "common/base/status.h"
 #include "operator/options.h"
@@ -26,6 +28,7 @@ struct AdmissionInput {
   std::string runtime_name;
   std::string environment_hash;
   int64_t attempt = 1;
+  std::optional<WallTime> deadline;  // of activeDeadlineSeconds
   InputReader read;
 };
 

@@ -20,15 +20,6 @@ constexpr Duration kProgressInterval = std::chrono::milliseconds(10);
 constexpr int kProgressBurst = 50;
 constexpr const char* kInputLabel = "envicutor.io/input";
 
-std::optional<WallTime> DeadlineOf(const Json& submission) {
-  const int64_t seconds = GetInt(At(submission, {"spec"}), "activeDeadlineSeconds");
-  if (seconds <= 0) return std::nullopt;
-  const Result<WallTime> created =
-      ParseRfc3339(GetString(At(submission, {"metadata"}), "creationTimestamp"));
-  if (!created.ok()) return std::nullopt;
-  return *created + std::chrono::seconds(seconds);
-}
-
 std::string Joined(const std::vector<std::string>& lines) {
   std::string all;
   for (const std::string& line : lines) all += (all.empty() ? "" : "; ") + line;
@@ -41,6 +32,20 @@ SubmissionController::SubmissionController(SubmissionControllerDeps deps)
     : deps_(deps), progress_budget_(kProgressInterval, kProgressBurst) {}
 
 SubmissionController::~SubmissionController() = default;
+
+// creationTimestamp has whole seconds: within its second the time at which it was seen is nearer to
+// the truth, and a deadline of one second is not over before it began.
+std::optional<WallTime> SubmissionController::DeadlineOf(const Json& submission,
+                                                         const Tracked& tracked) {
+  const int64_t seconds = GetInt(At(submission, {"spec"}), "activeDeadlineSeconds");
+  if (seconds <= 0) return std::nullopt;
+  const Result<WallTime> created =
+      ParseRfc3339(GetString(At(submission, {"metadata"}), "creationTimestamp"));
+  const WallTime from = created.ok() ? std::clamp<WallTime>(tracked.first_seen_wall, *created,
+                                                            *created + std::chrono::seconds(1))
+                                     : tracked.first_seen_wall;
+  return from + std::chrono::seconds(seconds);
+}
 
 void SubmissionController::Follow() {
   kube::EventHandler handler;
@@ -95,6 +100,7 @@ SubmissionController::TrackedPtr SubmissionController::Track(const Json& submiss
     tracked->key = key;
     tracked->uid = kube::UidOf(submission);
     tracked->first_seen = deps_.clock.Now();
+    tracked->first_seen_wall = deps_.clock.WallNow();
     tracked->attempt = std::max<int64_t>(1, GetInt(At(submission, {"status"}), "attempt", 1));
   }
   return tracked;
@@ -171,7 +177,7 @@ Status SubmissionController::Reconcile(const std::string& key) {
     return OkStatus();
   }
   if (!tracked) tracked = Track(submission);
-  const std::optional<WallTime> deadline = DeadlineOf(submission);
+  const std::optional<WallTime> deadline = DeadlineOf(submission, *tracked);
   const WallTime now = deps_.clock.WallNow();
   const bool late = deadline.has_value() && now >= *deadline;
   // Each time anew: the queue keeps a key's earliest wake-up only.
@@ -222,7 +228,7 @@ Status SubmissionController::StopRun(const Json& submission, const TrackedPtr& t
     return OkStatus();
   }
   // Cancelled earlier; an executor that does not answer must not hold up a deadline.
-  const std::optional<WallTime> due = DeadlineOf(submission);
+  const std::optional<WallTime> due = DeadlineOf(submission, *tracked);
   if (deadline && due.has_value() && deps_.clock.WallNow() >= *due + kDeadlineGrace) return over();
   deps_.queue.AddAfter(tracked->key, kDeadlineGrace);
   return OkStatus();
@@ -340,6 +346,7 @@ Status SubmissionController::Submit(const Json& submission, const TrackedPtr& tr
                                ? tracked->environment_hash
                                : (runtime == nullptr ? "" : runtime->environment_hash);
   input.attempt = tracked->attempt;
+  input.deadline = DeadlineOf(submission, *tracked);
   const std::string ns = kube::NamespaceOf(submission);
   input.read = [&](const std::string& name, const std::string& key) {
     return ReadInput(ns, name, key);

@@ -70,6 +70,7 @@ class SubmissionController {
     std::string uid;
     Stage stage = Stage::kNew;
     SteadyTime first_seen;
+    WallTime first_seen_wall;
     int64_t attempt = 1;
     bool cancel_sent = false;
     bool deadline_hit = false;
@@ -124,6 +125,8 @@ class SubmissionController {
   void Count(const Json& submission, const Tracked& tracked, const Outcome& outcome);
 
   RunEvents EventsFor(const TrackedPtr& tracked);
+  // Of activeDeadlineSeconds; nullopt: none.
+  static std::optional<WallTime> DeadlineOf(const Json& submission, const Tracked& tracked);
 
   SubmissionControllerDeps deps_;
   WriteBudget progress_budget_;

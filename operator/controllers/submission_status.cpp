@@ -114,7 +114,7 @@ Json StatusJson(const Outcome& outcome) {
     Json executor = PlacementJson(*outcome.placement);
     if (!executor.empty()) status["executor"] = std::move(executor);
   }
-  if (outcome.attempt > 0) status["attempt"] = outcome.attempt;
+  if (outcome.admitted && outcome.attempt > 0) status["attempt"] = outcome.attempt;
   if (outcome.queue_millis.has_value()) status["queueMillis"] = *outcome.queue_millis;
   if (outcome.overhead_millis.has_value()) status["overheadMillis"] = *outcome.overhead_millis;
   if (!outcome.result.has_value()) return status;

@@ -182,12 +182,6 @@ TEST(Admission, NulCannotReachAnArgumentOrVariable) {
   EXPECT_THAT(admission.errors, ElementsAre(HasSubstr("run.args[0]"), HasSubstr("run.env[0]")));
 }
 
-TEST(Admission, DeadlineCountsFromCreation) {
-  const Admission admission =
-      AdmitSpec({{"source", ""}, {"activeDeadlineSeconds", 7}}, PythonRuntime());
-  EXPECT_EQ(admission.request.deadline_unix_millis, 1'767'225'607'000);
-}
-
 TEST(EnvironmentOf, RuntimesOwnNeedsNone) {
   std::vector<std::string> errors;
   const Json runtime = {{"environment", {{"packages", {"python3"}}}}};

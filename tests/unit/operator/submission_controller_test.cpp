@@ -178,6 +178,7 @@ TEST_F(SubmissionControllerTest, ARuntimeThatNeverComesFailsAfterThirtySeconds) 
   Advance(std::chrono::seconds(1));
   EXPECT_EQ(StatusOf("s")["phase"], "Failed");
   EXPECT_EQ(StatusOf("s")["reason"], "RuntimeNotFound");
+  EXPECT_FALSE(StatusOf("s").contains("attempt"));
   EXPECT_EQ(kube::ConditionStatus(Object("s"), "Admitted"), "False");
 }
 
@@ -207,6 +208,17 @@ TEST_F(SubmissionControllerTest, DeadlineHoldsWhileItWaits) {
   Done(Status(Code::kCancelled, "cancelled before it started"));
   EXPECT_EQ(StatusOf("s")["phase"], "Failed");
   EXPECT_EQ(StatusOf("s")["reason"], "DeadlineExceeded");
+}
+
+TEST_F(SubmissionControllerTest, ADeadlineCountsFromCreationNotFromItsWholeSecond) {
+  clock_.Advance(std::chrono::milliseconds(900));  // creationTimestamp says second 0
+  CreatePython("s", {{"activeDeadlineSeconds", 1}});
+  ASSERT_EQ(runner_.submitted.size(), 1U);
+  EXPECT_EQ(runner_.submitted[0].request.deadline_unix_millis, 1'767'225'601'900);
+  Advance(std::chrono::milliseconds(900));
+  EXPECT_THAT(runner_.cancelled, IsEmpty());
+  Advance(std::chrono::milliseconds(200));
+  EXPECT_THAT(runner_.cancelled, ElementsAre("uid-default-s"));
 }
 
 TEST_F(SubmissionControllerTest, DeadlineHoldsThoughTheExecutorIsSilent) {

@@ -24,7 +24,7 @@ bool Controllers::Step() {
     wrote = EmptyNamespace(ns) || wrote;
   }
   for (const std::string& crd : std::set<std::string>(crds_)) wrote = EmptyCrd(crd) || wrote;
-  return wrote;
+  return ExpireEvents() || wrote;
 }
 
 ResourcePtr Controllers::ResourceOf(const std::string& storage_name) const {

@@ -32,6 +32,7 @@ class Controllers {
   bool FinishOwner(const Ref& ref);
   bool EmptyNamespace(const std::string& name);
   bool EmptyCrd(const std::string& name);
+  bool ExpireEvents();
   bool EnsureServiceAccount(const std::string& ns);
   [[nodiscard]] ResourcePtr ResourceOf(const std::string& storage_name) const;
   // Whether the owner that `reference` of an object in `ns` names exists.
@@ -40,6 +41,7 @@ class Controllers {
   bool DropOwner(const Ref& ref, const std::string& owner_uid);
 
   Api* api_;
+  SteadyTime next_expiry_{};
   uint64_t registry_generation_ = 0;
   std::map<std::string, ResourcePtr> resources_;
   std::map<std::string, uint64_t> cursors_;          // by storage name

@@ -8,6 +8,9 @@ namespace {
 
 constexpr const char* kCrdCleanup = "customresourcecleanup.apiextensions.k8s.io";
 
+constexpr std::chrono::hours kEventLifetime{1};  // kube-apiserver's --event-ttl
+constexpr std::chrono::minutes kExpiryPeriod{1};
+
 // Asks for the deletion of every object of `resource` below `ns` that is not on its way yet.
 bool DeleteAll(Api* api, const ResourceInfo& resource, const std::string& ns) {
   bool wrote = false;
@@ -63,6 +66,29 @@ bool Controllers::EmptyCrd(const std::string& name) {
   if (resource != nullptr && resource->crd != nullptr) wrote = DeleteAll(api_, *resource, "");
   if (api_->store().AnyHead(storage, "")) return wrote;
   return DropFinalizer({std::string(kCrds), name}, kCrdCleanup) || wrote;
+}
+
+bool Controllers::ExpireEvents() {
+  const SteadyTime now = api_->clock().Now();
+  if (now < next_expiry_) return false;
+  next_expiry_ = now + kExpiryPeriod;
+  const ResourcePtr resource = ResourceOf("/events");
+  bool wrote = false;
+  for (const ObjectPtr& event : api_->store().List("/events", "").objects) {
+    WallTime last{};
+    for (const std::string& stamp :
+         {MetaString(event->json, "creationTimestamp"), GetString(event->json, "lastTimestamp"),
+          GetString(event->json, "eventTime")}) {
+      const Result<WallTime> time = ParseRfc3339(stamp);
+      if (time.ok()) last = std::max(last, *time);
+    }
+    if (api_->clock().WallNow() - last < kEventLifetime) continue;
+    DeleteQuery query;
+    query.resource_version = MetaString(event->json, "resourceVersion");
+    wrote =
+        api_->Delete(*resource, NamespaceOf(event->json), NameOf(event->json), query).ok() || wrote;
+  }
+  return wrote;
 }
 
 bool Controllers::EnsureServiceAccount(const std::string& ns) {

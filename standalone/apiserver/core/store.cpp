@@ -174,8 +174,10 @@ void Store::ApplyLocked(ResourceData& data, const Change& change) {
     data.overlay.erase(waiting);
   }
   data.history.push_back(change);
-  while (data.history.size() > history_events_) {
+  data.history_bytes += change.object->text.size();
+  while (data.history.size() > history_events_ || data.history_bytes > kMaxHistoryBytes) {
     data.oldest = data.history.front().revision;
+    data.history_bytes -= data.history.front().object->text.size();
     data.history.pop_front();
   }
 }

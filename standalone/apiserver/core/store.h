@@ -68,6 +68,9 @@ struct ChangeBatch {
   std::vector<Change> changes;
 };
 
+// The history of a resource holds at most this much serialized text, whatever the number of events.
+inline constexpr size_t kMaxHistoryBytes = 32U << 20U;
+
 class Store final : public StorageListener {
  public:
   Store(Storage* storage, size_t history_events);
@@ -110,6 +113,7 @@ class Store final : public StorageListener {
     std::unordered_map<std::string, std::pair<ObjectPtr, uint64_t>>
         overlay;  // head, not yet durable
     std::deque<Change> history;
+    size_t history_bytes = 0;
     uint64_t oldest = 0;  // every published change after this revision is in `history`
   };
   struct Waiter {

@@ -249,6 +249,22 @@ TEST_F(ApiDeleteTest, DeleteCollectionGoesBySelector) {
   EXPECT_THAT(Names("configmaps", {}, "default"), ElementsAre("b"));
 }
 
+TEST_F(ApiDeleteTest, EventsEndAnHourAfterTheyWereLastSeen) {
+  const auto event = [](const std::string& name) {
+    return Json{{"metadata", {{"name", name}}},
+                {"involvedObject", {{"kind", "Pod"}, {"namespace", "default"}}}};
+  };
+  MustCreate("events", event("old"));
+  MustCreate("events", event("seen-again"));
+  clock_.Advance(std::chrono::minutes(40));
+  ASSERT_TRUE(Patch("events", "seen-again", PatchKind::kMerge,
+                    {{"lastTimestamp", FormatRfc3339(clock_.WallNow())}})
+                  .ok());
+  clock_.Advance(std::chrono::minutes(21));
+  Settle();
+  EXPECT_THAT(Names("events"), ElementsAre("seen-again"));
+}
+
 TEST_F(ApiDeleteTest, EvictionIsADelete) {
   MustCreate("pods", Pod("p"));
   ASSERT_TRUE(api_->EvictPod("default", "p", Json::object(), {}).ok());

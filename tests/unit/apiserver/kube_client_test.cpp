@@ -48,10 +48,22 @@ TEST_F(KubeClientTest, CodesOfFailures) {
                   .ok());
   stale["data"]["k"] = "w";
   EXPECT_EQ(client_->Update(kube::kConfigMaps, stale).status().code(), Code::kConflict);
-  const Status expired = client_->Watch(
-      kube::kConfigMaps, "default", {"1", "", ""}, [](const kube::WatchEvent&) { return false; },
+}
+
+TEST_F(KubeClientTest, AWatchStartsAfterItsVersion) {
+  const auto made = client_->Create(kube::kConfigMaps, "default", MakeMap("a"));
+  ASSERT_TRUE(made.ok());
+  ASSERT_TRUE(client_->Create(kube::kConfigMaps, "default", MakeMap("b")).ok());
+  std::string first;
+  const Status watched = client_->Watch(
+      kube::kConfigMaps, "default", {kube::ResourceVersionOf(*made), "", ""},
+      [&](const kube::WatchEvent& event) {
+        first = kube::NameOf(event.object);
+        return false;
+      },
       std::stop_token());
-  EXPECT_TRUE(expired.ok()) << expired.ToString();
+  EXPECT_TRUE(watched.ok()) << watched.ToString();
+  EXPECT_EQ(first, "b");
 }
 
 TEST_F(KubeClientTest, PagesAreFollowedToTheEnd) {

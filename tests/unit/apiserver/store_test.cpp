@@ -73,6 +73,18 @@ TEST_F(StoreTest, ACursorOlderThanTheHistoryExpires) {
   EXPECT_FALSE(store_.ChangesSince("/things", start + 1, 100).expired);
 }
 
+TEST_F(StoreTest, TheHistoryIsBoundedInBytesToo) {
+  Store store(&storage_, 1'000'000);
+  ASSERT_TRUE(store.Load().ok());
+  const uint64_t start = store.PublishedRevision();
+  const std::string big(1U << 20U, 'x');
+  for (size_t i = 0; i <= kMaxHistoryBytes >> 20U; ++i) {
+    ASSERT_EQ(store.Write({"/big", "a", store.GetHead("/big", "a"), Json{{"x", big}}, {}}).kind,
+              WriteOutcome::Kind::kDone);
+  }
+  EXPECT_TRUE(store.ChangesSince("/big", start, 1).expired);
+}
+
 TEST_F(StoreTest, AnIdleResourcesCursorMovesWithTheRevision) {
   const uint64_t start = store_.PublishedRevision();
   Put("a", 1);

@@ -320,6 +320,10 @@ void PodWorker::Report() {
 bool PodWorker::Remove() {
   const SteadyTime now = context_.clock->Now();
   if (now < remove_not_before_) return true;
+  // What is gone from the API is gone from the disk.
+  std::error_code error;
+  std::filesystem::remove_all(pod_dir_, error);
+  std::filesystem::remove_all(PodLogDir(context_, spec_->ns, spec_->name, uid_), error);
   if (!vanished_) {
     kube::Client::DeleteOptions options;
     options.uid = uid_;
@@ -331,9 +335,6 @@ bool PodWorker::Remove() {
       return true;
     }
   }
-  std::error_code error;
-  std::filesystem::remove_all(pod_dir_, error);
-  std::filesystem::remove_all(PodLogDir(context_, spec_->ns, spec_->name, uid_), error);
   return false;
 }
 

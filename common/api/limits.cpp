@@ -115,7 +115,9 @@ Limits ParseLimits(const Json& object, std::string_view path, std::vector<std::s
     errors->push_back(std::string(path) + ": must be an object");
     return limits;
   }
-  for (const auto& [name, value] : object.items()) {
+  for (const auto& item : object.items()) {
+    const std::string& name = item.key();
+    const Json& value = item.value();
     const std::string where = std::string(path) + '.' + name + ": ";
     const auto* const field = std::find_if(kLimitFields.begin(), kLimitFields.end(),
                                            [&](const LimitField& f) { return f.name == name; });

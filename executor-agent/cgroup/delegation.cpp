@@ -49,17 +49,19 @@ Status MoveAll(const Group& from, const Group& to) {
   return last.ok() ? Unavailable("processes keep appearing in our control group") : last;
 }
 
-// "" or what is missing.
-std::string Enable(const Group& group, const std::string& controller) {
+// "" when children of the group can have it, else why not.
+std::string Available(const Group& group, const std::string& controller) {
   Result<std::string> available = group.Read(kControllers);
   if (!available.ok()) return available.status().message();
-  if (!HasWord(*available, controller)) {
-    return "the " + controller + " controller is not delegated to our control group (available: " +
-           (available->empty() || *available == "\n"
-                ? "none"
-                : available->substr(0, available->find('\n'))) +
-           ")";
-  }
+  if (HasWord(*available, controller)) return "";
+  const std::string list = available->substr(0, available->find('\n'));
+  return "the " + controller + " controller is not delegated to our control group (available: " +
+         (list.empty() ? "none" : list) + ")";
+}
+
+std::string Enable(const Group& group, const std::string& controller) {
+  std::string missing = Available(group, controller);
+  if (!missing.empty()) return missing;
   const Status enabled = group.Write(kSubtreeControl, "+" + controller);
   return enabled.ok() ? "" : enabled.message();
 }
@@ -96,7 +98,7 @@ Result<Place> FindPlace(std::string_view mountinfo, std::string_view self_cgroup
   return FailedPrecondition("no cgroup v2 file system that shows our own group is mounted");
 }
 
-Delegation Delegate(const std::string& id) {
+Delegation Delegate(const std::string& id, bool all_or_nothing) {
   Delegation result;
   Result<std::string> mountinfo = ReadFile("/proc/self/mountinfo");
   Result<std::string> self = ReadFile("/proc/self/cgroup");
@@ -118,6 +120,13 @@ Delegation Delegate(const std::string& id) {
   if (!base.ok()) {
     result.missing = base.status().message();
     return result;
+  }
+  if (all_or_nothing) {
+    for (const char* controller : {"pids", "memory"}) {
+      const std::string missing = Available(*base, controller);
+      if (!missing.empty()) result.missing = missing;
+    }
+    if (!result.missing.empty()) return result;
   }
   const std::string name = "envicutor-" + id;
   result.path = own + "/" + name;

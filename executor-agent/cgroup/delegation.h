@@ -40,8 +40,9 @@ struct Delegation {
 
 // Moves the processes of our own group to the leaf, enables the controllers, makes envicutor-ID
 // (first destroying what a dead predecessor left in it). A missing controller is no error: see
-// `missing`.
-[[nodiscard]] Delegation Delegate(const std::string& id);
+// `missing`. When `all_or_nothing`, a controller that is not available leaves everything untouched
+// and `boxes` invalid.
+[[nodiscard]] Delegation Delegate(const std::string& id, bool all_or_nothing);
 
 // Removes envicutor-ID again. Logs what fails.
 void Undelegate(const Delegation& delegation);

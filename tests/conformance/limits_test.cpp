@@ -1,5 +1,6 @@
 // Every limit: under it, at it, over it.
 #include <csignal>
+#include <limits>
 
 #include "tests/conformance/fixture.h"
 
@@ -211,6 +212,15 @@ TEST_P(Conformance, AnOutputFloodIsStoppedAtOnce) {
   EXPECT_TRUE(KilledBy(outcome, Killed::kOutput, "maxStdout"));
   EXPECT_EQ(outcome.stdout_data.size(), 64U << 10U);
   EXPECT_LT(outcome.stdout_bytes, kMiB);
+}
+
+TEST_P(Conformance, EnormousLimitsAreNoError) {
+  for (const api::Limit limit :
+       {Limit::kCpuTime, Limit::kWallTime, Limit::kMemory, Limit::kMaxProcesses,
+        Limit::kMaxOpenFiles, Limit::kMaxFileSize, Limit::kStack, Limit::kMaxStdout}) {
+    Limit(limit, std::numeric_limits<int64_t>::max());
+  }
+  EXPECT_TRUE(Exited(Probe({"exit", "4"}), 4));
 }
 
 TEST_P(Conformance, ResourceLimitsAreHard) {

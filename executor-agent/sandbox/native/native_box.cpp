@@ -153,6 +153,11 @@ StageOutcome NativeBox::Extract(const std::string& archive, const api::Limits& l
 
 StageOutcome NativeBox::RunStage(const StageSpec& spec, int program_fd, UniqueFd stdin_file,
                                  const std::stop_token& stop) {
+  if (stop.stop_requested()) {
+    StageOutcome outcome;
+    outcome.killed = StageOutcome::Killed::kCancelled;
+    return outcome;
+  }
   for (int attempt = 1;; ++attempt) {
     Status failure;
     Result<StageBox> box = Prepare();

@@ -86,6 +86,7 @@ SpawnerClient::~SpawnerClient() {
 }
 
 void SpawnerClient::End() {
+  broken_ = false;
   socket_.reset();  // it exits when its socket closes
   const pid_t pid = pid_.exchange(-1);
   if (pid > 0) {
@@ -155,7 +156,7 @@ Result<UniqueFd> SpawnerClient::Call(uint64_t generation, const Request& request
   if (!socket_.valid() || generation != generation_)
     return Unavailable("the spawner was restarted");
   Result<UniqueFd> result = Exchange(request, payload, fds);
-  if (!result.ok() && result.status().code() == Code::kUnavailable) {
+  if (broken_) {
     log::Error("the spawner is gone", {{"error", result.status().message()}});
     const pid_t pid = pid_.load();
     if (pid > 0) ::kill(pid, SIGKILL);  // not reaped before End: the number is still its own
@@ -184,6 +185,7 @@ Result<UniqueFd> SpawnerClient::Exchange(const Request& request, std::string_vie
   }
   while (::sendmsg(socket_.get(), &header, MSG_NOSIGNAL) < 0) {
     if (errno == EINTR) continue;
+    broken_ = true;
     return Unavailable(std::string("send to the spawner: ") + std::strerror(errno));
   }
 
@@ -191,7 +193,12 @@ Result<UniqueFd> SpawnerClient::Exchange(const Request& request, std::string_vie
   int ready = 0;
   while ((ready = ::poll(&wait, 1, kReplyMillis)) < 0 && errno == EINTR) {
   }
-  if (ready <= 0) return Unavailable("the spawner does not answer");
+  // From here on a run may have begun: it is not for us to begin it again.
+  const Code lost = request.op == Op::kRun ? Code::kInternal : Code::kUnavailable;
+  if (ready <= 0) {
+    broken_ = true;
+    return Status(lost, "the spawner does not answer");
+  }
   Reply reply;
   iovec data{&reply, sizeof(reply)};
   control = {};
@@ -210,7 +217,10 @@ Result<UniqueFd> SpawnerClient::Exchange(const Request& request, std::string_vie
     std::memcpy(&number, CMSG_DATA(part), sizeof(number));
     fd = UniqueFd(number);
   }
-  if (got != static_cast<ssize_t>(sizeof(reply))) return Unavailable("the spawner died");
+  if (got != static_cast<ssize_t>(sizeof(reply))) {
+    broken_ = true;
+    return Status(lost, "the spawner died");
+  }
   if (reply.error != 0) {
     return Status(Code::kInternal,
                   std::string(reply.what.data()) + ": " + std::strerror(reply.error));

@@ -29,8 +29,9 @@ class SpawnerClient {
   // environments and boxes are gone when a later call gives another number.
   [[nodiscard]] Result<uint64_t> EnsureRunning();
 
-  // Does the request, if spawner `generation` still serves; Unavailable when it does not or died
-  // meanwhile. Other errors are the spawner's own: the step and errno.
+  // Does the request, if spawner `generation` still serves. Unavailable: nothing was done, it does
+  // not serve any more. Internal for a run whose spawner died before it answered: the program may
+  // have begun. Other errors are the spawner's own: the step and errno.
   [[nodiscard]] Result<UniqueFd> Call(uint64_t generation, const Request& request,
                                       std::string_view payload, std::span<const int> fds);
   [[nodiscard]] pid_t pid() const { return pid_.load(); }  // -1: none
@@ -47,6 +48,7 @@ class SpawnerClient {
   UniqueFd socket_;
   std::atomic<pid_t> pid_{-1};
   uint64_t generation_ = 0;
+  bool broken_ = false;  // the last exchange found it dead or deaf
 };
 
 }  // namespace envicutor::agent::native

@@ -20,6 +20,10 @@ using api::Limit;
 
 // Below this the box's init and an execve do not fit.
 constexpr int64_t kMinMemory = 1 << 20;
+// What the kernel takes at most; a limit above is no limit.
+constexpr int64_t kMaxPids = 4'000'000;
+constexpr int64_t kMaxOpenFiles = 1 << 20;
+constexpr int64_t kMaxMillis = int64_t{366} * 24 * 3600 * 1000;
 
 int64_t UsableCpus() {
   cpu_set_t set;
@@ -67,9 +71,10 @@ Status Stage::Start() {
     ENVICUTOR_RETURN_IF_ERROR(SetLimits());
     cpu_stat_ = UniqueFd(::openat(group_.group.fd(), cgroup::kCpuStat, O_RDONLY | O_CLOEXEC));
   }
-  budget_.cpu_micros = std::max(Value(Limit::kCpuTime), Value(Limit::kExtraTime)) * 1000;
+  budget_.cpu_micros =
+      std::min(std::max(Value(Limit::kCpuTime), Value(Limit::kExtraTime)), kMaxMillis) * 1000;
   budget_.extra = Value(Limit::kExtraTime) > Value(Limit::kCpuTime);
-  budget_.wall_nanos = Value(Limit::kWallTime) * 1'000'000;
+  budget_.wall_nanos = std::min(Value(Limit::kWallTime), kMaxMillis) * 1'000'000;
   budget_.parallel = std::min(UsableCpus(), Value(Limit::kMaxProcesses));
   ENVICUTOR_RETURN_IF_ERROR(MakeStreams());
   return AskSpawner();
@@ -83,7 +88,7 @@ Status Stage::SetLimits() {
   }
   if (box_.engine->has_pids()) {
     // One more: the box's init.
-    const int64_t count = std::max<int64_t>(Value(Limit::kMaxProcesses), 1) + 1;
+    const int64_t count = std::clamp<int64_t>(Value(Limit::kMaxProcesses), 1, kMaxPids) + 1;
     ENVICUTOR_RETURN_IF_ERROR(group.Write(cgroup::kPidsMax, std::to_string(count)));
   }
   return OkStatus();
@@ -114,7 +119,8 @@ Status Stage::AskSpawner() {
   request.id = box_.id;
   request.environment = box_.environment;
   request.uid = box_.uid;
-  request.max_open_files = static_cast<uint64_t>(Value(Limit::kMaxOpenFiles));
+  request.max_open_files =
+      static_cast<uint64_t>(std::min(Value(Limit::kMaxOpenFiles), kMaxOpenFiles));
   request.max_file_size = static_cast<uint64_t>(Value(Limit::kMaxFileSize));
   request.stack = static_cast<uint64_t>(Value(Limit::kStack));
   request.max_processes = static_cast<uint64_t>(Value(Limit::kMaxProcesses));

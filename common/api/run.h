@@ -1,13 +1,16 @@
 // What the operator sends an executor-agent (RunRequest) and gets back (RunResult).
 //
-//   PUT    /v1/runs/{uid}/{attempt}      RunRequest  -> 202 taken; 200 the same run is here already;
+//   PUT    /v1/runs/{uid}/{attempt}      RunRequest  -> 202 taken; 200 the same run is here
+//   already;
 //                                        409 a higher attempt is here; 429 no slot or memory free;
 //                                        503 draining; 400 unreadable (names the field)
-//   GET    /v1/runs                      -> {"instance", "runs": [{"uid","attempt","state":"Running|Done","stage"}]}
-//   DELETE /v1/runs/{uid}/{attempt}      cancels: ends in a RunResult with cancelled true; 404 unknown
-//   GET    /v1/results?after=SEQ&timeoutSeconds=N&limit=M   long poll, at most 30 s
-//                                        -> {"instance", "next": SEQ, "results": [RunResult], "progress": [{"uid","attempt","stage"}]}
-//                                        after=0 gives everything that is not acknowledged
+//   GET    /v1/runs                      -> {"instance", "runs":
+//   [{"uid","attempt","state":"Running|Done","stage"}]} DELETE /v1/runs/{uid}/{attempt} cancels:
+//   ends in a RunResult with cancelled true; 404 unknown GET
+//   /v1/results?after=SEQ&timeoutSeconds=N&limit=M   long poll, at most 30 s
+//                                        -> {"instance", "next": SEQ, "results": [RunResult],
+//                                        "progress": [{"uid","attempt","stage"}]} after=0 gives
+//                                        everything that is not acknowledged
 //   POST   /v1/results/ack               {"runs": [{"uid","attempt"}]}: the agent forgets them
 //   GET    /v1/info                      -> AgentInfo
 //   GET    /healthz /readyz
@@ -29,8 +32,18 @@ namespace envicutor::api {
 
 // Verdicts of docs/api.md; kNone while there is none.
 enum class Verdict {
-  kNone, kAccepted, kWrongAnswer, kRuntimeError, kSignaled, kTimeLimitExceeded, kMemoryLimitExceeded,
-  kOutputLimitExceeded, kCompileError, kExtractError, kEnvironmentError, kInternalError,
+  kNone,
+  kAccepted,
+  kWrongAnswer,
+  kRuntimeError,
+  kSignaled,
+  kTimeLimitExceeded,
+  kMemoryLimitExceeded,
+  kOutputLimitExceeded,
+  kCompileError,
+  kExtractError,
+  kEnvironmentError,
+  kInternalError,
 };
 [[nodiscard]] std::string_view VerdictName(Verdict verdict);  // "Accepted", ...; kNone is ""
 [[nodiscard]] Result<Verdict> VerdictFromName(std::string_view name);
@@ -79,10 +92,10 @@ struct RunRequest {
   Limits extract_limits;         // resolved; used with archive
   std::optional<CompileStage> compile;
   RunStage run;
-  std::vector<TestCase> tests;   // not empty: run once for each instead of `run` alone
+  std::vector<TestCase> tests;  // not empty: run once for each instead of `run` alone
   bool stop_on_first_failure = false;
   std::vector<std::string> output_files;
-  int64_t memory_bytes = 0;      // what the run may take of the executor: the largest of its stages
+  int64_t memory_bytes = 0;  // what the run may take of the executor: the largest of its stages
   int64_t deadline_unix_millis = 0;  // activeDeadlineSeconds; 0: none
 };
 
@@ -113,7 +126,8 @@ struct RunResult {
   bool compile_cached = false;
   int64_t started_unix_millis = 0;
   int64_t finished_unix_millis = 0;
-  int64_t overhead_millis = 0;  // of the agent: wall time from taking to result, less the stages' own
+  int64_t overhead_millis =
+      0;  // of the agent: wall time from taking to result, less the stages' own
 };
 
 struct AgentInfo {
@@ -134,10 +148,11 @@ struct AgentInfo {
 [[nodiscard]] Json AgentInfoToJson(const AgentInfo& info);
 [[nodiscard]] Result<AgentInfo> AgentInfoFromJson(const Json& object);
 
-// A path inside the box: relative, no empty, "." or ".." parts, no NUL, at most 255 bytes a part and
-// 1024 in all. InvalidArgument says which rule: "path \"../x\" leaves the box".
+// A path inside the box: relative, no empty, "." or ".." parts, no NUL, at most 255 bytes a part
+// and 1024 in all. InvalidArgument says which rule: "path \"../x\" leaves the box".
 [[nodiscard]] Status CheckBoxPath(std::string_view path);
-// A variable's name: letters, digits and '_', no digit first; not HOME, PWD or ENVICUTOR_*, which are ours.
+// A variable's name: letters, digits and '_', no digit first; not HOME, PWD or ENVICUTOR_*, which
+// are ours.
 [[nodiscard]] Status CheckEnvName(std::string_view name);
 
 }  // namespace envicutor::api

@@ -249,6 +249,9 @@ class CpprestClient final : public Client {
 void StartLibraryThreads() {
   static std::once_flag once;
   std::call_once(once, [] {
+    // OpenSSL before the library's threads: what starts first ends last, and threads that outlive
+    // OpenSSL cannot give back what it keeps for each of them.
+    OPENSSL_init_ssl(0, nullptr);
     try {
       crossplat::threadpool::initialize_with_threads(kLibraryThreads);
     } catch (const std::exception&) {

@@ -142,7 +142,9 @@ class Guest {
     if (!text.ok()) return text.status();
     ENVICUTOR_ASSIGN(LaunchPlan plan, LaunchPlanFromJson(*text));
     if (!plan.machine) return InvalidArgument("the plan has no machine");
-    ::sethostname(plan.hostname.c_str(), plan.hostname.size());
+    if (::sethostname(plan.hostname.c_str(), plan.hostname.size()) != 0) {
+      return ErrnoStatus(errno, "sethostname " + plan.hostname);
+    }
     ENVICUTOR_RETURN_IF_ERROR(BringUp("lo"));
     ENVICUTOR_RETURN_IF_ERROR(ConfigureInterface("vec0", plan.machine->guest_address));
     ENVICUTOR_RETURN_IF_ERROR(MakePodGroup(*plan.machine));

@@ -1,5 +1,5 @@
-// CHECK: an invariant. It stays on in release builds and ends the process with the place and message;
-// never for input, which gets a Status.
+// CHECK: an invariant. It stays on in release builds and ends the process with the place and
+// message; never for input, which gets a Status.
 #pragma once
 
 #include <string_view>
@@ -9,9 +9,9 @@ namespace envicutor {
                               std::string_view message);
 }  // namespace envicutor
 
-#define CHECK(condition, message)                                                  \
-  do {                                                                             \
-    if (!(condition)) [[unlikely]] {                                               \
-      ::envicutor::CheckFailed(__FILE__, __LINE__, #condition, message);           \
-    }                                                                              \
+#define CHECK(condition, message)                                        \
+  do {                                                                   \
+    if (!(condition)) [[unlikely]] {                                     \
+      ::envicutor::CheckFailed(__FILE__, __LINE__, #condition, message); \
+    }                                                                    \
   } while (false)

@@ -1,5 +1,6 @@
-// Small whole-file reads and durable writes of our own (trusted) files. Never for paths that untrusted
-// code could have written: those go through directory descriptors (executor-agent/sandbox).
+// Small whole-file reads and durable writes of our own (trusted) files. Never for paths that
+// untrusted code could have written: those go through directory descriptors
+// (executor-agent/sandbox).
 #pragma once
 
 #include <string>

@@ -1,4 +1,5 @@
-// JSON without surprises: bounded parsing, dumping that cannot throw, typed readers that name the field.
+// JSON without surprises: bounded parsing, dumping that cannot throw, typed readers that name the
+// field.
 #pragma once
 
 #include <cstdint>
@@ -20,10 +21,12 @@ using Json = nlohmann::json;
 [[nodiscard]] std::string DumpJson(const Json& value, int indent = -1);
 
 // Reads of optional members of an object; the default when absent or null or of another type.
-[[nodiscard]] std::string GetString(const Json& object, std::string_view key, std::string fallback = "");
+[[nodiscard]] std::string GetString(const Json& object, std::string_view key,
+                                    std::string fallback = "");
 [[nodiscard]] int64_t GetInt(const Json& object, std::string_view key, int64_t fallback = 0);
 [[nodiscard]] bool GetBool(const Json& object, std::string_view key, bool fallback = false);
-// The member if it is there (any type but null), else a shared null value. Paths: At(obj, {"spec", "run"}).
+// The member if it is there (any type but null), else a shared null value. Paths: At(obj, {"spec",
+// "run"}).
 [[nodiscard]] const Json& At(const Json& object, std::initializer_list<std::string_view> path);
 
 // The same for wire formats between our own parts, where a wrong type is an error:

@@ -18,20 +18,20 @@ namespace envicutor {
 
 enum class Code {
   kOk,
-  kInvalidArgument,     // the caller's or the user's mistake; trying again will not help
+  kInvalidArgument,  // the caller's or the user's mistake; trying again will not help
   kNotFound,
   kAlreadyExists,
-  kConflict,            // lost a race (HTTP 409, a stale resourceVersion): read again, then retry
-  kExpired,             // too old to continue from (HTTP 410): list again
+  kConflict,  // lost a race (HTTP 409, a stale resourceVersion): read again, then retry
+  kExpired,   // too old to continue from (HTTP 410): list again
   kPermissionDenied,
   kUnauthenticated,
   kResourceExhausted,   // a bound was reached (HTTP 413, 429)
   kFailedPrecondition,  // the system is not in a state for it (a controller missing, no cgroup v2)
   kDeadlineExceeded,
   kCancelled,
-  kUnavailable,         // not reachable now: retry with backoff
+  kUnavailable,  // not reachable now: retry with backoff
   kUnimplemented,
-  kInternal,            // a broken invariant or a system call that cannot fail did
+  kInternal,  // a broken invariant or a system call that cannot fail did
 };
 
 [[nodiscard]] std::string_view CodeName(Code code);
@@ -62,20 +62,23 @@ class [[nodiscard]] Status {
 [[nodiscard]] inline Status FailedPrecondition(std::string m) {
   return {Code::kFailedPrecondition, std::move(m)};
 }
-[[nodiscard]] inline Status Unavailable(std::string m) { return {Code::kUnavailable, std::move(m)}; }
+[[nodiscard]] inline Status Unavailable(std::string m) {
+  return {Code::kUnavailable, std::move(m)};
+}
 [[nodiscard]] inline Status ResourceExhausted(std::string m) {
   return {Code::kResourceExhausted, std::move(m)};
 }
 [[nodiscard]] inline Status Internal(std::string m) { return {Code::kInternal, std::move(m)}; }
 // "what: strerror(error_number)", with the code that the errno maps to (ENOENT NotFound, EEXIST
-// AlreadyExists, EACCES/EPERM PermissionDenied, ENOSPC/EMFILE/ENOMEM ResourceExhausted, else Internal).
+// AlreadyExists, EACCES/EPERM PermissionDenied, ENOSPC/EMFILE/ENOMEM ResourceExhausted, else
+// Internal).
 [[nodiscard]] Status ErrnoStatus(int error_number, std::string_view what);
 
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}          // NOLINT: implicit by design
-  Result(Status status) : status_(std::move(status)) {   // NOLINT: implicit by design
+  Result(T value) : value_(std::move(value)) {}         // NOLINT: implicit by design
+  Result(Status status) : status_(std::move(status)) {  // NOLINT: implicit by design
     CHECK(!status_.ok(), "a Result made from an OK status has no value");
   }
 
@@ -109,10 +112,10 @@ class [[nodiscard]] Result {
 #define ENVICUTOR_CONCAT_(a, b) a##b
 #define ENVICUTOR_CONCAT(a, b) ENVICUTOR_CONCAT_(a, b)
 // Returns the status of `expr` (a Status) from the calling function when it is not OK.
-#define ENVICUTOR_RETURN_IF_ERROR(expr)                                    \
-  do {                                                                     \
-    ::envicutor::Status envicutor_status_ = (expr);                        \
-    if (!envicutor_status_.ok()) return envicutor_status_;                 \
+#define ENVICUTOR_RETURN_IF_ERROR(expr)                    \
+  do {                                                     \
+    ::envicutor::Status envicutor_status_ = (expr);        \
+    if (!envicutor_status_.ok()) return envicutor_status_; \
   } while (false)
 #define ENVICUTOR_ASSIGN_IMPL_(tmp, lhs, expr) \
   auto tmp = (expr);                           \

@@ -5,7 +5,6 @@
 #include <openssl/ssl.h>
 
 #include <functional>
-#include <functional>
 #include <string>
 
 #include "common/base/status.h"
@@ -17,9 +16,9 @@ namespace envicutor::http {
 // TLS 1.2 or newer, no session resumption (a resumed session would skip the certificate checks).
 [[nodiscard]] Status ConfigureServerContext(SSL_CTX* context, const TlsServerOptions& options);
 
-// Replaces the trust store when ca_pem is given, and decides itself whether the server's certificate
-// is for `expected_name` (or `host`): the caller's own verify callbacks are not asked. `on_refused`
-// hears why a certificate was refused.
+// Replaces the trust store when ca_pem is given, and decides itself whether the server's
+// certificate is for `expected_name` (or `host`): the caller's own verify callbacks are not asked.
+// `on_refused` hears why a certificate was refused.
 [[nodiscard]] Status ConfigureClientContext(SSL_CTX* context, const TlsClientOptions& options,
                                             const std::string& host,
                                             std::function<void(std::string)> on_refused);

@@ -70,7 +70,7 @@ class Cluster:
         return done
 
     def create(self, objects, check=True):
-        body = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+        body = "---\n".join(json.dumps(o) + "\n" for o in objects)
         return self.kubectl("create", "-f", "-", stdin=body, check=check, timeout=300)
 
     def get(self, kind, name, namespace="default"):

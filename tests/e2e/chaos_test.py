@@ -47,21 +47,31 @@ class History:
             self._stop.wait(0.3)
 
 
+def children_of(pid):
+    """Process ids of all descendants."""
+    parents = {}
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            stat = open(f"/proc/{entry}/stat").read()
+        except OSError:
+            continue
+        parents.setdefault(int(stat.rpartition(")")[2].split()[1]), []).append(int(entry))
+    out, queue = [], [pid]
+    while queue:
+        for child in parents.get(queue.pop(), []):
+            out.append(child)
+            queue.append(child)
+    return out
+
+
 def victims(cluster, part):
-    found = []
-
-    def walk(node, key=""):
-        if isinstance(node, dict):
-            if node.get("name", key) == part and isinstance(node.get("pid"), int):
-                found.append(node["pid"])
-            for k, v in node.items():
-                walk(v, k)
-        elif isinstance(node, list):
-            for v in node:
-                walk(v, key)
-
-    walk(cluster.pids())
-    return found
+    """Process ids of a part of `envicutor up`; an executor is its machine, or its agent on the host."""
+    processes = {p["name"]: p["pid"] for p in cluster.pids()["processes"]}
+    if part != "executor":
+        return [processes[part]]
+    names = ("linux.uml", "envicutor-execu")
+    return [pid for pid in children_of(processes["node"])
+            if open(f"/proc/{pid}/comm").read().strip() in names]
 
 
 @pytest.mark.parametrize("part", ["operator", "apiserver", "executor", "node"])

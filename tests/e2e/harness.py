@@ -70,7 +70,7 @@ class Cluster:
         return done
 
     def create(self, objects, check=True):
-        body = "---\n".join(json.dumps(o) + "\n" for o in objects)
+        body = "\n".join(map(json.dumps, objects))  # kubectl reads a stream of documents
         return self.kubectl("create", "-f", "-", stdin=body, check=check, timeout=300)
 
     def get(self, kind, name, namespace="default"):

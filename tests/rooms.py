@@ -23,7 +23,7 @@ ALLOWED = {
     "executor-agent": ["common"],
     "executor-agent/cgroup": ["common/base"],
     "executor-agent/sandbox": ["common/base", "common/api", "executor-agent/cgroup"],
-    "executor-agent/extract": [],
+    "executor-agent/extract": ["common/base"],
     "executor-agent/journal": ["common/base", "common/api"],
     "standalone": ["common", "operator", "executor-agent"],
     "standalone/apiserver/core": ["common/base", "standalone/apiserver/schema"],

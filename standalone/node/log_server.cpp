@@ -57,8 +57,9 @@ class HttpLogServer final : public LogServer {
     context_.log_hub.Notify();
   }
 
-  Status Start() {
+  Status Start(std::optional<http::TlsServerOptions> tls) {
     http::ServerOptions options;
+    options.tls = std::move(tls);
     options.handler_threads = 2;
     options.max_connections = 128;
     options.max_body_bytes = 1024;
@@ -147,9 +148,10 @@ class HttpLogServer final : public LogServer {
 
 }  // namespace
 
-Result<std::unique_ptr<LogServer>> StartLogServer(NodeContext& context, LogLookup lookup) {
+Result<std::unique_ptr<LogServer>> StartLogServer(NodeContext& context, LogLookup lookup,
+                                                  std::optional<http::TlsServerOptions> tls) {
   auto server = std::make_unique<HttpLogServer>(context, std::move(lookup));
-  ENVICUTOR_RETURN_IF_ERROR(server->Start());
+  ENVICUTOR_RETURN_IF_ERROR(server->Start(std::move(tls)));
   return std::unique_ptr<LogServer>(std::move(server));
 }
 

@@ -1,7 +1,7 @@
 // Serves the containers' logs to the API server, as a kubelet does:
 //   GET
 //   /containerLogs/NAMESPACE/POD/CONTAINER?tailLines=&follow=&sinceSeconds=&timestamps=&limitBytes=
-// Plain HTTP on a loopback address.
+// On a loopback address, over TLS when it is given.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,7 @@
 #include <string>
 
 #include "common/base/status.h"
+#include "common/http/tls.h"
 #include "standalone/node/node_context.h"
 
 namespace envicutor::standalone {
@@ -29,7 +30,7 @@ class LogServer {
   [[nodiscard]] virtual uint16_t port() const = 0;
 };
 
-[[nodiscard]] Result<std::unique_ptr<LogServer>> StartLogServer(NodeContext& context,
-                                                                LogLookup lookup);
+[[nodiscard]] Result<std::unique_ptr<LogServer>> StartLogServer(
+    NodeContext& context, LogLookup lookup, std::optional<http::TlsServerOptions> tls);
 
 }  // namespace envicutor::standalone

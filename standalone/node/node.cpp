@@ -12,6 +12,7 @@
 
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "common/http/tls.h"
 #include "common/kube/informer.h"
 #include "standalone/node/log_server.h"
 #include "standalone/node/pod_worker.h"
@@ -23,6 +24,7 @@ namespace {
 constexpr std::chrono::seconds kLeasePeriod{10};
 constexpr std::chrono::minutes kStatusPeriod{5};
 constexpr std::chrono::seconds kRetryPlacement{5};
+constexpr std::chrono::hours kLogCertValidity{24 * 365 * 10};  // made at every start
 constexpr int64_t kMaxPods = 110;
 
 class Node {
@@ -81,14 +83,9 @@ class Node {
         {.on_add = [this](const kube::ObjectPtr& pod) { Seen(pod); },
          .on_update = [this](const kube::ObjectPtr&, const kube::ObjectPtr& pod) { Seen(pod); },
          .on_delete = [this](const kube::ObjectPtr& pod) { Gone(pod); }});
-    ENVICUTOR_ASSIGN(log_server_,
-                     StartLogServer(context_, [this](const std::string& ns, const std::string& pod,
-                                                     const std::string& container) {
-                       return FindLog(ns, pod, container);
-                     }));
     registration_ = {.name = options_.name,
                      .host_ip = context_.host_ip,
-                     .log_port = log_server_->port(),
+                     .log_port = 0,  // StartLogs'
                      .capacity = {.memory_bytes = HostMemoryBytes(),
                                   .cpu_millis = HostCpus() * 1000,
                                   .pods = kMaxPods,
@@ -100,10 +97,46 @@ class Node {
     return OkStatus();
   }
 
+  // A kube-apiserver asks kubelets over TLS, with any certificate unless it is told a CA for them;
+  // Envicutor's own asks over plain HTTP, on loopback.
+  Status StartLogs() {
+    if (log_server_) return OkStatus();
+    ENVICUTOR_ASSIGN(const std::string version, client_->GetRaw("/version"));
+    std::optional<http::TlsServerOptions> tls;
+    if (version.find("+envicutor-") == std::string::npos) {
+      ENVICUTOR_ASSIGN(const http::KeyPair ca,
+                       http::NewCa("envicutor-node-ca", clock_.WallNow(), kLogCertValidity));
+      http::CertRequest request;
+      request.common_name = "system:node:" + options_.name;
+      request.ip_addresses = {context_.host_ip};
+      request.server = true;
+      ENVICUTOR_ASSIGN(const http::KeyPair cert,
+                       http::IssueCert(ca, request, clock_.WallNow(), kLogCertValidity));
+      tls.emplace();
+      tls->cert_pem = cert.cert_pem;
+      tls->key_pem = cert.key_pem;
+      tls->require_client_cert = false;
+    }
+    ENVICUTOR_ASSIGN(log_server_, StartLogServer(
+                                      context_,
+                                      [this](const std::string& ns, const std::string& pod,
+                                             const std::string& container) {
+                                        return FindLog(ns, pod, container);
+                                      },
+                                      std::move(tls)));
+    registration_.log_port = log_server_->port();
+    return OkStatus();
+  }
+
+  Status Register() {
+    ENVICUTOR_RETURN_IF_ERROR(StartLogs());
+    return RegisterNode(*client_, registration_, true, clock_.WallNow());
+  }
+
   Status WaitUntilRegistered(const std::stop_token& stop) {
     Backoff backoff(std::chrono::milliseconds(200), std::chrono::seconds(5));
     while (!stop.stop_requested()) {
-      const Status registered = RegisterNode(*client_, registration_, true, clock_.WallNow());
+      const Status registered = Register();
       if (registered.ok()) {
         log::Info("node registered", {{"name", options_.name}});
         next_status_ = clock_.Now() + kStatusPeriod;

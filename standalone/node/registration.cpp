@@ -49,8 +49,8 @@ Json MakeNodeStatus(const Registration& registration, bool ready, WallTime now) 
             NodeCondition("PIDPressure", "False", "KubeletHasSufficientPID", "", time),
             NodeCondition("Ready", ready ? "True" : "False", ready ? "NodeReady" : "NodeStopping",
                           registration.mode.explanation.c_str(), time)})},
-      {"addresses", Json::array({{{"type", "InternalIP"}, {"address", registration.host_ip}},
-                                 {{"type", "Hostname"}, {"address", registration.name}}})},
+      // No Hostname: API servers prefer it for logs, and the name need not resolve.
+      {"addresses", Json::array({{{"type", "InternalIP"}, {"address", registration.host_ip}}})},
       {"daemonEndpoints", {{"kubeletEndpoint", {{"Port", registration.log_port}}}}},
       {"nodeInfo",
        {{"machineID", ""},

@@ -42,16 +42,21 @@ class ControlPlane:
         self.kubeconfig = str(self.dir / "kubeconfig")
         self.processes = []
 
-    def start(self):
+    @staticmethod
+    def programs():
+        """etcd and kube-apiserver; the only part that may need the network. Unavailable."""
         etcd = shutil.which("etcd")
         if not etcd:
             raise Unavailable("no etcd (Debian's etcd-server)")
         built = subprocess.run([TOOLS], capture_output=True, text=True)
         if built.returncode != 0:
             raise Unavailable(built.stderr.strip().splitlines()[-1] if built.stderr else "tests/tools failed")
-        apiserver = Path(built.stdout.strip()) / "kube-apiserver"
+        return etcd, Path(built.stdout.strip()) / "kube-apiserver"
+
+    def start(self):
+        etcd, apiserver = self.programs()
         client, peer, self.port = free_port(), free_port(), free_port()
-        self._spawn("etcd", etcd, "--data-dir", self.dir / "etcd", "--unsafe-no-fsync",
+        self.spawn("etcd", etcd, "--data-dir", self.dir / "etcd", "--unsafe-no-fsync",
                     "--listen-client-urls", f"http://127.0.0.1:{client}",
                     "--advertise-client-urls", f"http://127.0.0.1:{client}",
                     "--listen-peer-urls", f"http://127.0.0.1:{peer}",
@@ -60,9 +65,9 @@ class ControlPlane:
         openssl("genrsa", "-out", "sa.key", "2048", cwd=self.dir)
         token = "envicutor-test-admin"
         (self.dir / "tokens.csv").write_text(f'{token},admin,admin,"system:masters"\n')
-        self._spawn("kube-apiserver", apiserver, "--etcd-servers", f"http://127.0.0.1:{client}",
+        self.spawn("kube-apiserver", apiserver, "--etcd-servers", f"http://127.0.0.1:{client}",
                     "--bind-address", "127.0.0.1", "--advertise-address", "127.0.0.1",
-                    "--secure-port", self.port, "--cert-dir", self.dir / "certs",
+                    "--secure-port", self.port, "--cert-dir", self.dir / "certs", "--allow-privileged",
                     "--token-auth-file", self.dir / "tokens.csv", "--authorization-mode", "RBAC",
                     "--service-account-key-file", self.dir / "sa.key",
                     "--service-account-signing-key-file", self.dir / "sa.key",
@@ -78,20 +83,26 @@ class ControlPlane:
         self._wait_ready()
         return self
 
-    def _spawn(self, name, *command):
-        log = open(self.dir / f"{name}.log", "ab")
-        self.processes.append((name, subprocess.Popen([str(c) for c in command], stdout=log, stderr=log,
-                                                      cwd=self.dir)))
+    def spawn(self, name, *command):
+        """A process that stop() ends; its output goes to NAME.log."""
+        with open(self.dir / f"{name}.log", "ab") as log:
+            process = subprocess.Popen([str(c) for c in command], stdout=log, stderr=log, cwd=self.dir)
+        self.processes.append((name, process))
+        return process
+
+    def check(self):
+        """RuntimeError with the end of its log when one of the processes has ended."""
+        for name, process in self.processes:
+            if process.poll() is not None:
+                end = (self.dir / f"{name}.log").read_text(errors="replace")[-800:]
+                raise RuntimeError(f"{name} ended with {process.returncode}: {end}")
 
     def _wait_ready(self):
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         deadline = time.monotonic() + 90
         while time.monotonic() < deadline:
-            for name, process in self.processes:
-                if process.poll() is not None:
-                    end = (self.dir / f"{name}.log").read_text(errors="replace")[-800:]
-                    raise RuntimeError(f"{name} ended with {process.returncode}: {end}")
+            self.check()
             try:
                 with urllib.request.urlopen(f"https://127.0.0.1:{self.port}/readyz", context=context, timeout=2):
                     return
@@ -103,7 +114,7 @@ class ControlPlane:
         for _, process in reversed(self.processes):
             process.terminate()
             try:
-                process.wait(20)
+                process.wait(40)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -1,0 +1,179 @@
+#!/usr/bin/python3
+"""Envicutor's operator and local node on a real control plane, as an administrator would set them up:
+CRDs, namespaces, certificates, the default ExecutorPool. Ends only the processes it started.
+
+  tests/real/cluster.py [--leader-election] [-- COMMAND...]
+
+In a network namespace of its own, prints the kubeconfig's path, then runs COMMAND with it in
+KUBECONFIG_E2E and ends with its exit status, or waits for Ctrl-C. ENVICUTOR_BIN: folder of the binaries.
+"""
+
+import argparse
+import base64
+import ctypes
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from control_plane import ControlPlane, Unavailable, free_port, openssl
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(os.environ.get("ENVICUTOR_BIN", ROOT / "build" / "release" / "bin"))
+PROGRAMS = ("envicutor", "envicutor-operator", "envicutor-executor-agent", "envicutor-builder", "envicutor-pod-init")
+EXECUTORS = "envicutor-executors"
+AGENT = "executor.envicutor.internal"
+MI = 1 << 20
+CLONE_NEWNET = 0x40000000
+
+
+def own_network():
+    """This process and its children get a network of their own, with loopback only: pods' addresses
+    (127.77.0.N) and ports of another Envicutor on this machine cannot be in the way. Unavailable."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNET) != 0:
+        raise Unavailable(f"no network namespace: {os.strerror(ctypes.get_errno())}")
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+
+class RealCluster:
+    def __init__(self, leader_election=False):
+        self.leader_election = leader_election
+        self.plane = None
+
+    def prepare(self):
+        """What may need the network. Unavailable."""
+        if os.geteuid() != 0:
+            raise Unavailable("sandboxes need root")
+        for tool in ("openssl", "kubectl", "ip", "nix-build"):
+            if not shutil.which(tool):
+                raise Unavailable(f"no {tool}")
+        for program in PROGRAMS:
+            if not (BIN / program).exists():
+                raise Unavailable(f"no {BIN / program}")
+        ControlPlane.programs()
+        self.plane = ControlPlane()
+        self.dir = self.plane.dir
+        self.store = self.dir / "store"
+        fetch = BIN.parent / "share" / "envicutor" / "nixpkgs" / "fetch"
+        if not fetch.exists():
+            fetch = ROOT / "standalone" / "nixpkgs" / "fetch"
+        done = subprocess.run([fetch, self.store / "nixpkgs"], capture_output=True, text=True)
+        if done.returncode != 0:
+            raise Unavailable("no packages for Runtimes: " + (done.stderr.strip().splitlines() or ["?"])[-1])
+        # As a builder pod sees it.
+        self.nixpkgs = "/var/lib/envicutor/store" + done.stdout.strip()[len(str(self.store)):]
+
+    def start(self):
+        self.plane.start()
+        self.kubeconfig = self.plane.kubeconfig
+        self.kubectl("apply", "-f", ROOT / "crds")
+        self.kubectl("wait", "--for=condition=Established", "-f", ROOT / "crds", "--timeout=30s")
+        self._certificates()
+        for name in ("envicutor-system", EXECUTORS):
+            self.kubectl("create", "namespace", name)
+        pem = {name: base64.b64encode((self.dir / file).read_bytes()).decode() for name, file in
+               (("tls.crt", "agent.crt"), ("tls.key", "agent.key"), ("ca.crt", "executor-ca.crt"))}
+        self.create({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "data": pem,
+                     "metadata": {"name": "envicutor-executor-tls", "namespace": EXECUTORS}})
+        self.executors = os.cpu_count()
+        total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        memory = max(512, min(3072, total * 3 // 4 // self.executors // MI))
+        self.create({"apiVersion": "envicutor.io/v1alpha1", "kind": "ExecutorPool", "metadata": {"name": "default"},
+                     "spec": {"minReplicas": self.executors, "maxReplicas": self.executors, "slotsPerExecutor": 1,
+                              "sandbox": "native",
+                              "template": {"resources": {"limits": {"memory": f"{memory}Mi"}}}}})
+        self.start_operator("operator")
+        self.plane.spawn("node", BIN / "envicutor", "node", "--kubeconfig", self.kubeconfig,
+                         "--name", "real-node", "--data-dir", self.dir)
+        self._wait_executors()
+        return self
+
+    def stop(self):
+        if self.plane:
+            self.plane.stop()
+
+    def start_operator(self, name):
+        """Another operator process; it has a configuration and NAME.log of its own."""
+        config = {
+            "kubeconfig": self.kubeconfig,
+            "executorTls": {"caFile": str(self.dir / "executor-ca.crt"),
+                            "certFile": str(self.dir / "operator-client.crt"),
+                            "keyFile": str(self.dir / "operator-client.key")},
+            "executor": {"storeHostPath": str(self.store), "sandbox": "native"},
+            "builder": {"storeHostPath": str(self.store), "nixpkgs": self.nixpkgs},
+            "listen": {"probes": f"127.0.0.1:{free_port()}", "metrics": f"127.0.0.1:{free_port()}"},
+            "leaderElection": {"enabled": self.leader_election, "leaseDuration": "6s", "renewDeadline": "4s",
+                               "retryPeriod": "1s"}}
+        path = self.dir / f"{name}.yaml"
+        path.write_text(json.dumps(config))  # JSON is YAML
+        return self.plane.spawn(name, BIN / "envicutor-operator", "--config", path)
+
+    def _certificates(self):
+        openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                "-subj", "/CN=envicutor-executor-ca", "-keyout", "executor-ca.key", "-out", "executor-ca.crt",
+                "-addext", "keyUsage=critical,keyCertSign,cRLSign", cwd=self.dir)
+        for name, common_name, extensions in (
+                ("agent", AGENT, f"subjectAltName=DNS:{AGENT}\nextendedKeyUsage=serverAuth\n"),
+                ("operator-client", "envicutor-operator", "extendedKeyUsage=clientAuth\n")):
+            openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                    "-subj", f"/CN={common_name}", "-keyout", f"{name}.key", "-out", f"{name}.csr", cwd=self.dir)
+            (self.dir / f"{name}.ext").write_text(extensions)
+            openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "executor-ca.crt", "-CAkey", "executor-ca.key",
+                    "-CAcreateserial", "-days", "2", "-extfile", f"{name}.ext", "-out", f"{name}.crt", cwd=self.dir)
+
+    def _wait_executors(self):
+        deadline = time.monotonic() + 120
+        while True:
+            self.plane.check()
+            pods = json.loads(self.kubectl("get", "pods", "-n", EXECUTORS, "-o", "json"))["items"]
+            ready = [p for p in pods for c in p.get("status", {}).get("conditions", [])
+                     if (c["type"], c["status"]) == ("Ready", "True")]
+            if len(ready) >= self.executors:
+                return
+            if time.monotonic() > deadline:
+                logs = {n: (self.dir / f"{n}.log").read_text(errors="replace")[-1500:] for n in ("operator", "node")}
+                raise RuntimeError(f"{len(ready)} of {self.executors} executors are ready after 120 s: {logs}")
+            time.sleep(0.3)  # between polls of the API, as kubectl wait does
+
+    def kubectl(self, *args, stdin=None):
+        done = subprocess.run(["kubectl", "--kubeconfig", self.kubeconfig, *map(str, args)], input=stdin, text=True,
+                              capture_output=True, timeout=120)
+        if done.returncode != 0:
+            raise RuntimeError(f"kubectl {' '.join(map(str, args))}: {done.stderr}")
+        return done.stdout
+
+    def create(self, body):
+        self.kubectl("create", "-f", "-", stdin=json.dumps(body))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--leader-election", action="store_true")
+    parser.add_argument("command", nargs="*")
+    options = parser.parse_args()
+    cluster = RealCluster(options.leader_election)
+    try:
+        cluster.prepare()
+        own_network()
+        cluster.start()
+        print(cluster.kubeconfig, flush=True)
+        if options.command:
+            return subprocess.run(options.command, env={**os.environ, "KUBECONFIG_E2E": cluster.kubeconfig}).returncode
+        signal.pause()
+    except KeyboardInterrupt:
+        return 130
+    except Unavailable as why:
+        print(f"skipped: {why}", file=sys.stderr)
+        return 75
+    finally:
+        cluster.stop()
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.exit(main())

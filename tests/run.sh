@@ -80,7 +80,7 @@ configure() {  # configure PRESET [TARGET...]
 }
 
 lint() {
-  python3 tests/rooms.py || return 1
+  python3 tests/rooms.py && python3 tests/guarantees.py || return 1
   git ls-files '*.h' '*.cpp' | xargs -r clang-format --dry-run -Werror
 }
 

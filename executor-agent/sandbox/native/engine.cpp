@@ -16,55 +16,13 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "executor-agent/sandbox/native/seccomp_filter.h"
+#include "executor-agent/sandbox/shared.h"
 
 namespace envicutor::agent::native {
 namespace {
 
 constexpr int kMaxSlots = 256;
 constexpr size_t kKeptEnvironments = kMaxEnvironments / 2;
-// How long a predecessor that is just dying may hold the state folder.
-constexpr int kLockTries = 50;
-constexpr int kLockPauseMillis = 100;
-
-Result<UniqueFd> LockStateDir(const std::string& dir) {
-  ENVICUTOR_RETURN_IF_ERROR(MakeDirs(dir, 0700));
-  const std::string path = dir + "/lock";
-  UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!fd.valid()) return ErrnoStatus(errno, "open " + path);
-  for (int attempt = 0; ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0; ++attempt) {
-    if (errno != EWOULDBLOCK) return ErrnoStatus(errno, "lock " + path);
-    if (attempt == kLockTries) {
-      return FailedPrecondition("another process uses the sandbox state folder " + dir);
-    }
-    const timespec pause{0, kLockPauseMillis * 1'000'000L};
-    ::nanosleep(&pause, nullptr);
-  }
-  return fd;
-}
-
-std::string BesideOwnBinary(const std::string& name) {
-  std::array<char, PATH_MAX> path{};
-  const ssize_t length = ::readlink("/proc/self/exe", path.data(), path.size() - 1);
-  const std::string self(path.data(), length > 0 ? static_cast<size_t>(length) : 0);
-  return self.substr(0, self.rfind('/') + 1) + name;
-}
-
-std::string Passwd(unsigned first, unsigned count) {
-  std::string text = "root:x:0:0:root:/:/bin/sh\n";
-  for (unsigned uid = first; uid < first + count; ++uid) {
-    const std::string id = std::to_string(uid);
-    text += "box:x:" + id + ":" + id + ":box:/tmp:/bin/sh\n";
-  }
-  return text;
-}
-
-std::string Groups(unsigned first, unsigned count) {
-  std::string text = "root:x:0:\n";
-  for (unsigned gid = first; gid < first + count; ++gid)
-    text += "box:x:" + std::to_string(gid) + ":\n";
-  return text;
-}
-
 unsigned UidCount(const SandboxOptions& options) {
   return 4 * static_cast<unsigned>(options.slots);
 }
@@ -195,8 +153,8 @@ Result<uint64_t> Engine::PrepareEnvironment(uint64_t generation,
   request.id = next_environment_++;
   std::string payload;
   for (const std::string& part : {environment.view_dir, environment.shell, environment.env_binary,
-                                  Passwd(options_.first_uid, UidCount(options_)),
-                                  Groups(options_.first_uid, UidCount(options_))}) {
+                                  BoxPasswd(options_.first_uid, UidCount(options_)),
+                                  BoxGroups(options_.first_uid, UidCount(options_))}) {
     payload += part;
     payload += '\0';
   }

@@ -10,6 +10,7 @@
 #include "common/base/log.h"
 #include "executor-agent/sandbox/box_files.h"
 #include "executor-agent/sandbox/native/stage.h"
+#include "executor-agent/sandbox/shared.h"
 
 namespace envicutor::agent::native {
 namespace {
@@ -20,30 +21,6 @@ constexpr uint64_t kMaxInodes = 262'144;
 constexpr uint64_t kBytesAnInode = 4096;
 // That the spawner is dead is noticed by talking to it; then a new one is started.
 constexpr int kAttempts = 3;
-
-Result<UniqueFd> OpenFolder(int top, const char* name) {
-  UniqueFd fd(::openat(top, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-  if (!fd.valid()) return ErrnoStatus(errno, std::string("open the box's ") + name);
-  return fd;
-}
-
-// Seekable, so that the extractor can read a zip's directory at its end.
-Result<UniqueFd> MemoryFile(const std::string& content) {
-  UniqueFd fd(::memfd_create("archive", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!fd.valid()) return ErrnoStatus(errno, "memfd_create");
-  size_t done = 0;
-  while (done < content.size()) {
-    const ssize_t wrote = ::write(fd.get(), content.data() + done, content.size() - done);
-    if (wrote <= 0) return ErrnoStatus(errno, "write the archive");
-    done += static_cast<size_t>(wrote);
-  }
-  if (::lseek(fd.get(), 0, SEEK_SET) != 0 ||
-      ::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) !=
-          0) {
-    return ErrnoStatus(errno, "seal the archive");
-  }
-  return fd;
-}
 
 }  // namespace
 

@@ -9,7 +9,7 @@
 #   sandbox    the conformance suite in the cgroup-v2 test machine (tests/node)
 #   nix        environments built for real with Nix
 #   e2e        envicutor up, kubectl, every sample program, chaos, lifecycle
-#   real       the CRDs against a real kube-apiserver (tests/tools builds it where there is Go)
+#   real       CRDs, operator and node against a real kube-apiserver (tests/tools builds it where there is Go)
 #   asan       unit programs under address and undefined-behaviour sanitizers
 # Each stage's output goes to build/test-logs/STAGE.log; a failed one shows its end. The last lines
 # say what ran, what was skipped and why.

@@ -300,7 +300,8 @@ def test_deadline_counts_queueing(cluster):
 
 
 def test_ttl_deletes(cluster):
-    name = cluster.run_one(of("bash", "true", ttlSecondsAfterFinished=1))["metadata"]["name"]
+    # Long enough to be seen finished by a poll.
+    name = cluster.run_one(of("bash", "true", ttlSecondsAfterFinished=5))["metadata"]["name"]
     cluster.kubectl("wait", "--for=delete", f"submission/{name}", "--timeout=30s")
 
 

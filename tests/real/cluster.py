@@ -2,13 +2,12 @@
 """Envicutor's operator and local node on a real control plane, as an administrator would set them up:
 CRDs, namespaces, certificates, the default ExecutorPool. Ends only the processes it started.
 
-  tests/real/cluster.py [--leader-election] [-- COMMAND...]
+  tests/real/cluster.py [COMMAND...]
 
 In a network namespace of its own, prints the kubeconfig's path, then runs COMMAND with it in
 KUBECONFIG_E2E and ends with its exit status, or waits for Ctrl-C. ENVICUTOR_BIN: folder of the binaries.
 """
 
-import argparse
 import base64
 import ctypes
 import json
@@ -41,8 +40,7 @@ def own_network():
 
 
 class RealCluster:
-    def __init__(self, leader_election=False):
-        self.leader_election = leader_election
+    def __init__(self):
         self.plane = None
 
     def prepare(self):
@@ -87,9 +85,9 @@ class RealCluster:
                      "spec": {"minReplicas": self.executors, "maxReplicas": self.executors, "slotsPerExecutor": 1,
                               "sandbox": "native",
                               "template": {"resources": {"limits": {"memory": f"{memory}Mi"}}}}})
-        self.start_operator("operator")
-        self.plane.spawn("node", BIN / "envicutor", "node", "--kubeconfig", self.kubeconfig,
-                         "--name", "real-node", "--data-dir", self.dir)
+        self.operator = self.start_operator("operator")
+        self.node = self.plane.spawn("node", BIN / "envicutor", "node", "--kubeconfig", self.kubeconfig,
+                                     "--name", "real-node", "--data-dir", self.dir)
         self._wait_executors()
         return self
 
@@ -106,9 +104,7 @@ class RealCluster:
                             "keyFile": str(self.dir / "operator-client.key")},
             "executor": {"storeHostPath": str(self.store), "sandbox": "native"},
             "builder": {"storeHostPath": str(self.store), "nixpkgs": self.nixpkgs},
-            "listen": {"probes": f"127.0.0.1:{free_port()}", "metrics": f"127.0.0.1:{free_port()}"},
-            "leaderElection": {"enabled": self.leader_election, "leaseDuration": "6s", "renewDeadline": "4s",
-                               "retryPeriod": "1s"}}
+            "listen": {"probes": f"127.0.0.1:{free_port()}", "metrics": f"127.0.0.1:{free_port()}"}}
         path = self.dir / f"{name}.yaml"
         path.write_text(json.dumps(config))  # JSON is YAML
         return self.plane.spawn(name, BIN / "envicutor-operator", "--config", path)
@@ -129,6 +125,8 @@ class RealCluster:
     def _wait_executors(self):
         deadline = time.monotonic() + 120
         while True:
+            if self.node.poll() is not None and "user-mode-linux" in (self.dir / "node.log").read_text():
+                raise Unavailable("no cgroup v2 here, and no user-mode-linux")
             self.plane.check()
             pods = json.loads(self.kubectl("get", "pods", "-n", EXECUTORS, "-o", "json"))["items"]
             ready = [p for p in pods for c in p.get("status", {}).get("conditions", [])
@@ -152,18 +150,18 @@ class RealCluster:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--leader-election", action="store_true")
-    parser.add_argument("command", nargs="*")
-    options = parser.parse_args()
-    cluster = RealCluster(options.leader_election)
+    command = sys.argv[1:]
+    if command[:1] in (["-h"], ["--help"]):
+        print(__doc__)
+        return 0
+    cluster = RealCluster()
     try:
         cluster.prepare()
         own_network()
         cluster.start()
         print(cluster.kubeconfig, flush=True)
-        if options.command:
-            return subprocess.run(options.command, env={**os.environ, "KUBECONFIG_E2E": cluster.kubeconfig}).returncode
+        if command:
+            return subprocess.run(command, env={**os.environ, "KUBECONFIG_E2E": cluster.kubeconfig}).returncode
         signal.pause()
     except KeyboardInterrupt:
         return 130

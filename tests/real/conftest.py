@@ -1,17 +1,21 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path += [str(HERE), str(ROOT / "tests" / "e2e")]
+
+from cluster import RealCluster, own_network  # noqa: E402
 from control_plane import ControlPlane, Unavailable  # noqa: E402
 
-ROOT = Path(__file__).resolve().parents[2]
 
-
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def kubectl():
+    """A control plane without Envicutor."""
     plane = ControlPlane()
     try:
         plane.start()
@@ -30,3 +34,31 @@ def kubectl():
         yield run
     finally:
         plane.stop()
+
+
+@pytest.fixture(scope="session")
+def real():
+    """Envicutor on a control plane. From here on the tests have a network of their own."""
+    real = RealCluster()
+    try:
+        try:
+            real.prepare()
+            own_network()
+            real.start()
+        except Unavailable as why:
+            pytest.skip(f"no Envicutor on a real kube-apiserver here: {why}")
+        yield real
+    finally:
+        real.stop()
+
+
+@pytest.fixture(scope="session")
+def cluster(real):
+    """What the tests of tests/e2e use, on the real one."""
+    from harness import RUNTIMES, Cluster
+
+    os.environ["KUBECONFIG_E2E"] = real.kubeconfig
+    cluster = Cluster()
+    cluster.kubectl("apply", "-f", RUNTIMES)
+    cluster.wait_runtimes(["bash", "python3", "c", "cpp"])
+    return cluster

@@ -110,14 +110,19 @@ class ControlPlane:
                 time.sleep(0.3)
         raise RuntimeError("kube-apiserver did not become ready in 90 s: " + str(self.dir))
 
+    def end(self, process):
+        """Ends one as a service manager would; its exit status."""
+        self.processes = [(name, p) for name, p in self.processes if p is not process]
+        process.terminate()
+        try:
+            return process.wait(40)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            return process.wait()
+
     def stop(self):
         for _, process in reversed(self.processes):
-            process.terminate()
-            try:
-                process.wait(40)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            self.end(process)
         if self.own:
             shutil.rmtree(self.dir, ignore_errors=True)
 

@@ -23,6 +23,7 @@ namespace {
 
 constexpr int kMaxSlots = 256;
 constexpr size_t kKeptEnvironments = kMaxEnvironments / 2;
+
 unsigned UidCount(const SandboxOptions& options) {
   return 4 * static_cast<unsigned>(options.slots);
 }

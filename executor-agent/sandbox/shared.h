@@ -1,0 +1,24 @@
+// What both engines need of the machine around them.
+#pragma once
+
+#include <string>
+
+#include "common/base/status.h"
+#include "common/base/unique_fd.h"
+
+namespace envicutor::agent {
+
+// Makes the folder and holds its lock while the descriptor lives. FailedPrecondition when another
+// process has it.
+[[nodiscard]] Result<UniqueFd> LockStateDir(const std::string& dir);
+// The path of `name` in the folder of the running program.
+[[nodiscard]] std::string BesideOwnBinary(const std::string& name);
+// /etc/passwd and /etc/group of boxes: each user of the range is called "box".
+[[nodiscard]] std::string BoxPasswd(unsigned first, unsigned count);
+[[nodiscard]] std::string BoxGroups(unsigned first, unsigned count);
+// A sealed file in memory. Seekable, so that the extractor can read a zip's directory at its end.
+[[nodiscard]] Result<UniqueFd> MemoryFile(const std::string& content);
+// A folder directly below `top`, never through a link.
+[[nodiscard]] Result<UniqueFd> OpenFolder(int top, const char* name);
+
+}  // namespace envicutor::agent

@@ -104,7 +104,8 @@ class RealCluster:
                             "keyFile": str(self.dir / "operator-client.key")},
             "executor": {"storeHostPath": str(self.store), "sandbox": "native"},
             "builder": {"storeHostPath": str(self.store), "nixpkgs": self.nixpkgs},
-            "listen": {"probes": f"127.0.0.1:{free_port()}", "metrics": f"127.0.0.1:{free_port()}"}}
+            "listen": {"probes": f"127.0.0.1:{free_port()}", "metrics": f"127.0.0.1:{free_port()}"},
+            "submissions": {"runtimeWaitSeconds": 10}}  # shorter than the default: a test waits it out
         path = self.dir / f"{name}.yaml"
         path.write_text(json.dumps(config))  # JSON is YAML
         return self.plane.spawn(name, BIN / "envicutor-operator", "--config", path)

@@ -24,6 +24,10 @@ inline constexpr int64_t kMiB = 1 << 20;
 #define NEEDS_MEMORY_CONTROLLER() \
   if (sandbox().Info().degraded) GTEST_SKIP() << "there is no memory controller"
 
+// What isolate, being a program of others with a filter and limits of its own, does in another way.
+#define NOT_WITH_ISOLATE(reason) \
+  if (GetParam() == "isolate") GTEST_SKIP() << "isolate: " << (reason)
+
 using Killed = StageOutcome::Killed;
 
 class Conformance : public testing::TestWithParam<std::string> {

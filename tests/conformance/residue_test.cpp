@@ -239,6 +239,31 @@ TEST_P(Conformance, KillingTheAgentAtRandomMomentsLeavesNothing) {
   fs::remove_all(state);
 }
 
+// --- isolate, killed while it runs a program: nothing else would end that program.
+
+TEST_P(Conformance, KillingIsolateEndsItsRunAndNothingElse) {
+  if (GetParam() != "isolate") GTEST_SKIP() << "has no isolate";
+  const auto box = NewBox();
+  EXPECT_TRUE(Exited(ShellIn(*box, "echo kept > file"), 0));
+  const std::string ours = "PPid:\t" + std::to_string(::getpid()) + "\n";
+  for (const int signal : {SIGKILL, SIGTERM, SIGKILL}) {
+    auto running = std::async(std::launch::async, [&] {
+      return ProbeIn(*box, {"sleep", "20000"});
+    });
+    ASSERT_TRUE(Eventually([] { return !Processes({"probe"}).empty(); }));
+    for (const pid_t pid : Processes({"isolate"})) {
+      const std::string status = ReadText("/proc/" + std::to_string(pid) + "/status");
+      if (status.find(ours) != std::string::npos) ::kill(pid, signal);
+    }
+    const StageOutcome outcome = running.get();
+    EXPECT_EQ(outcome.killed, Killed::kSandboxError) << testing::PrintToString(outcome);
+    EXPECT_FALSE(outcome.error.empty());
+    EXPECT_LT(outcome.wall_time_micros, 15'000'000);
+    EXPECT_TRUE(Eventually([] { return Processes({"probe", "isolate"}).empty(); }));
+    EXPECT_EQ(ShellIn(*box, "cat file").stdout_data, "kept\n");
+  }
+}
+
 TEST_P(Conformance, AnEnvironmentThatWasMadeAgainIsTheNewOne) {
   const fs::path view = fs::temp_directory_path() / "envicutor-conformance-view";
   const auto make = [&](const std::string& text) {

@@ -10,6 +10,7 @@
 #include <climits>
 #include <csignal>
 #include <cstdlib>
+#include <sstream>
 
 #include "common/base/encoding.h"
 #include "common/base/file.h"
@@ -25,7 +26,18 @@ constexpr unsigned kIdsASlot = 4;
 constexpr int kDestroyMillis = 10'000;
 // isolate asserts that the name of a lock file is shorter than 256 bytes.
 constexpr size_t kMaxHubPath = 200;
-constexpr char kDefaultBinary[] = "/usr/bin/isolate";
+constexpr char kDefaultPath[] = "/usr/local/bin:/usr/bin:/bin";
+
+// The first isolate in PATH; "isolate" when there is none.
+std::string FromPath() {
+  const char* const variable = std::getenv("PATH");
+  std::istringstream folders(variable == nullptr ? kDefaultPath : variable);
+  for (std::string folder; std::getline(folders, folder, ':');) {
+    const std::string path = folder + "/isolate";
+    if (folder.starts_with('/') && ::access(path.c_str(), X_OK) == 0) return path;
+  }
+  return "isolate";
+}
 
 std::string GroupName(unsigned id) { return "box-" + std::to_string(id); }
 
@@ -38,11 +50,12 @@ Result<std::shared_ptr<Engine>> Engine::Make(const SandboxOptions& options) {
   std::shared_ptr<Engine> engine(new Engine());
   engine->options_ = options;
   std::string& binary = engine->options_.isolate_binary;
-  if (binary.empty()) binary = kDefaultBinary;
-  if (::access(binary.c_str(), X_OK) != 0) {
+  if (binary.empty()) binary = FromPath();
+  if (!binary.starts_with('/') || ::access(binary.c_str(), X_OK) != 0) {
     return FailedPrecondition(
         "isolate not found at " + binary +
-        ": install ioi/isolate 2.6 or newer (http://www.ucw.cz/isolate/debian/), or use the "
+        " (an absolute path is needed, or isolate in PATH): install ioi/isolate 2.6 or newer "
+        "(http://www.ucw.cz/isolate/debian/), or use the "
         "native sandbox");
   }
   if (::geteuid() != 0) return FailedPrecondition("isolate needs root (CAP_SYS_ADMIN)");

@@ -48,15 +48,24 @@ def test_program(cluster, custom_runtimes, program):
     if program["id"] == "E10":  # its note: beside an innocent submission, which must finish normally
         beside = of("bash", "sleep 2; echo innocent")
     specs = [s for s, _ in pairs] + ([beside] if beside else [])
-    if program.get("parallel") or beside:
-        done = cluster.run(*specs, prefix=program["id"].lower())
-    else:
-        done = [cluster.run_one(s, prefix=program["id"].lower()) for s in specs]
-    wrong = []
-    for (spec, expect), result in zip(pairs, done):
-        status = result["status"]
-        assert status["phase"] == "Completed", status
-        wrong += [f"{spec.get('run', {}).get('args', '')} {d}" for d in differences(expect, status)]
-    if beside:
-        wrong += differences({"verdict": "Accepted", "stdout": "innocent\n"}, done[-1]["status"])
+
+    def once():
+        if program.get("parallel") or beside:
+            done = cluster.run(*specs, prefix=program["id"].lower())
+        else:
+            done = [cluster.run_one(s, prefix=program["id"].lower()) for s in specs]
+        wrong = []
+        for (_, expect), result in zip(pairs, done):
+            status = result["status"]
+            assert status["phase"] == "Completed", status
+            wrong += differences(expect, status)
+        if beside:
+            wrong += differences({"verdict": "Accepted", "stdout": "innocent\n"}, done[-1]["status"])
+        return wrong
+
+    wrong = once()
+    if wrong and all(w.startswith(("cpu ", "wall ")) for w in wrong):
+        # Measured times alone: inside User-Mode Linux they are the host's, which may have been busy just
+        # then. A real fault shows again.
+        wrong = once()
     assert not wrong, wrong

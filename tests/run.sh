@@ -109,8 +109,9 @@ finish() {
   echo "$passed passed, $failed failed, $skipped skipped"
   # The last line: what was skipped, and why.
   local why
-  why=$(cat "$logs"/*.log 2>/dev/null | grep -hoE '^SKIPPED \[[0-9]+\] .*|[Ss]kipped: .*' | sed 's/^SKIPPED \[[0-9]*\] [^ ]* //' |
-    sort -u | head -n 12 | paste -sd ';')
+  why=$(cat "$logs"/*.log 2>/dev/null |
+    awk '/: Skipped$/ { getline; print } /^SKIPPED \[[0-9]+\]/ { $1 = $2 = $3 = ""; print }' |
+    sed 's/^ *//' | sort | uniq -c | sort -rn | head -n 12 | awk '{ n = $1; $1 = ""; print $0 " (" n ")" }' | paste -sd ';')
   echo "Skipped: ${why:-nothing}"
   [ "$failed" -eq 0 ]
 }

@@ -12,13 +12,13 @@
 #include "common/base/file.h"
 #include "common/base/json.h"
 #include "common/base/unique_fd.h"
-#include "executor-agent/builder/captured.h"
 #include "executor-agent/builder/expression.h"
 #include "executor-agent/builder/memory_events.h"
 #include "executor-agent/builder/session.h"
-#include "executor-agent/builder/view.h"
+#include "executor-agent/store/captured.h"
 #include "executor-agent/store/environment_store.h"
 #include "executor-agent/store/store_layout.h"
+#include "executor-agent/store/view.h"
 
 namespace envicutor::agent {
 namespace {

@@ -8,12 +8,12 @@
 #include <fstream>
 
 #include "common/base/encoding.h"
-#include "executor-agent/builder/captured.h"
 #include "executor-agent/builder/expression.h"
 #include "executor-agent/builder/log_tail.h"
 #include "executor-agent/builder/report.h"
 #include "executor-agent/builder/request.h"
-#include "executor-agent/builder/view.h"
+#include "executor-agent/store/captured.h"
+#include "executor-agent/store/view.h"
 
 namespace envicutor::agent {
 namespace {

@@ -1,4 +1,4 @@
-#include "executor-agent/builder/view.h"
+#include "executor-agent/store/view.h"
 
 #include <dirent.h>
 #include <fcntl.h>

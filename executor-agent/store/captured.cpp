@@ -1,4 +1,4 @@
-#include "executor-agent/builder/captured.h"
+#include "executor-agent/store/captured.h"
 
 #include <fcntl.h>
 #include <linux/openat2.h>

@@ -8,6 +8,7 @@
 #include <limits>
 #include <set>
 
+#include "common/base/encoding.h"
 #include "common/base/file.h"
 
 namespace envicutor::op {
@@ -15,6 +16,7 @@ namespace {
 
 constexpr size_t kMaxConfigBytes = 1U << 20U;
 
+bool IsPlainList(const YAML::Node& node) { return node.IsDefined() && node.IsSequence(); }
 bool IsPlainMap(const YAML::Node& node) { return node.IsDefined() && node.IsMap(); }
 
 // Reads one mapping and remembers which keys it was asked for, so that the others can be refused.
@@ -69,6 +71,36 @@ class Section {
     std::string text;
     if (Scalar(key, &text)) *out = text;
     if (required && out->empty()) Fail(key, "is required");
+  }
+
+  // A list of single values; at most `most`.
+  void Strings(const std::string& key, size_t most, std::vector<std::string>* out) {
+    const YAML::Node list = List(key, most);
+    for (size_t i = 0; IsPlainList(list) && i < list.size(); ++i) {
+      const YAML::Node item = list[i];
+      if (item.IsScalar()) {
+        out->push_back(item.Scalar());
+      } else {
+        Fail(key + "[" + std::to_string(i) + "]", "must be a single value");
+      }
+    }
+  }
+
+  // The list, or an undefined node when there is none or it is too long.
+  [[nodiscard]] YAML::Node List(const std::string& key, size_t most) {
+    const YAML::Node child = Child(key);
+    const YAML::Node none(YAML::NodeType::Undefined);
+    if (!child.IsDefined() || child.IsNull()) return none;
+    if (!child.IsSequence()) {
+      Fail(key, "must be a list");
+      return none;
+    }
+    if (child.size() > most) {
+      Fail(key, "has " + std::to_string(child.size()) + " items, more than the maximum " +
+                    std::to_string(most));
+      return none;
+    }
+    return child;
   }
 
   void Bool(const std::string& key, bool* out) {
@@ -241,6 +273,69 @@ void ReadBuilder(Section& root, Options* options) {
   builder.Int("concurrency", 1, 64, &options->builder.concurrency);
 }
 
+bool StartsWith(std::string_view text, std::string_view prefix) {
+  return text.substr(0, prefix.size()) == prefix;
+}
+
+// Words of nix.conf and of a command line: no white space, no quotes, and no key of ours.
+void CheckCacheUrl(Section& section, const std::string& key, const std::string& url) {
+  const bool known = StartsWith(url, "file:///") || StartsWith(url, "http://") ||
+                     StartsWith(url, "https://") || StartsWith(url, "s3://");
+  const bool plain = std::all_of(url.begin(), url.end(), [](char c) { return c > ' ' && c < 127; });
+  if (!known || !plain) {
+    section.Fail(key, "\"" + url + "\" is not a file:///, http://, https:// or s3:// URL");
+  } else if (url.find("secret-key=") != std::string::npos) {
+    section.Fail(key, "must not name a secret-key; the key is in the Secret cache.keySecret");
+  } else if (const size_t host = url.find("://") + 3;
+             url.substr(host, url.find('/', host) - host).find('@') != std::string::npos) {
+    section.Fail(key, "must not hold a password; it belongs in the Secret's netrc");
+  }
+}
+
+// As `nix-store --generate-binary-cache-key` writes it: an ed25519 key has 32 bytes.
+void CheckPublicKey(Section& section, const std::string& key, const std::string& text) {
+  const size_t colon = text.find(':');
+  const std::string name = text.substr(0, colon);
+  const bool named =
+      colon != std::string::npos && colon > 0 &&
+      std::all_of(name.begin(), name.end(), [](char c) { return c > ' ' && c < 127; });
+  const Result<std::string> bytes =
+      named ? Base64Decode(text.substr(colon + 1)) : Result<std::string>(InvalidArgument(""));
+  if (!bytes.ok() || bytes->size() != 32) {
+    section.Fail(key, "\"" + text + "\" is not a public key (name:base64 of 32 bytes)");
+  }
+}
+
+void ReadCache(Section& root, Options* options) {
+  CacheOptions& cache = options->cache;
+  Section section(root.Child("cache"), "cache", root.errors());
+  section.String("url", &cache.url);
+  if (!cache.url.empty()) CheckCacheUrl(section, "url", cache.url);
+  section.Strings("publicKeys", 8, &cache.public_keys);
+  for (size_t i = 0; i < cache.public_keys.size(); ++i) {
+    CheckPublicKey(section, "publicKeys[" + std::to_string(i) + "]", cache.public_keys[i]);
+  }
+  if (!cache.url.empty() && cache.public_keys.empty()) {
+    section.Fail("publicKeys", "is required with cache.url: executors accept nothing unsigned");
+  }
+  const YAML::Node upstreams = section.List("upstreams", 8);
+  for (size_t i = 0; IsPlainList(upstreams) && i < upstreams.size(); ++i) {
+    Section item(upstreams[i], section.PathOf("upstreams[" + std::to_string(i) + "]"),
+                 root.errors());
+    CacheUpstream upstream;
+    item.String("url", &upstream.url, true);
+    item.String("publicKey", &upstream.public_key, true);
+    if (!upstream.url.empty()) CheckCacheUrl(item, "url", upstream.url);
+    if (!upstream.public_key.empty()) CheckPublicKey(item, "publicKey", upstream.public_key);
+    cache.upstreams.push_back(std::move(upstream));
+  }
+  section.Bytes("maxSize", 64LL << 20, 1LL << 50, &cache.max_size_bytes);
+  section.Bytes("executorMaxSize", 64LL << 20, 1LL << 50, &cache.executor_max_size_bytes);
+  section.String("keySecret", &cache.key_secret, true);
+  section.Millis("gcInterval", 1'000, 30LL * 86'400'000, &cache.gc_interval_millis);
+  section.Millis("gcGrace", 1'000, 30LL * 86'400'000, &cache.gc_grace_millis);
+}
+
 void ReadSubmissions(Section& root, Options* options) {
   {
     Section limits(root.Child("limits"), "limits", root.errors());
@@ -319,6 +414,7 @@ Result<Options> ParseOptions(std::string_view yaml) {
     root.String("executorNamespace", &options.executor_namespace, true);
     ReadExecutor(root, &options);
     ReadBuilder(root, &options);
+    ReadCache(root, &options);
     ReadSubmissions(root, &options);
     ReadProcess(root, &options);
   } catch (const YAML::Exception& error) {

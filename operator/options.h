@@ -10,6 +10,9 @@
 //   merged over the built-in ones queue:         {maxLength: 100000, perNamespaceMax: 20000}
 //   submissions:   {ttlSecondsAfterFinished: 86400, allowEnvironments: all|packages|none,
 //                   runtimeWaitSeconds: 30, workers: 8}
+//   cache:         {url: "", publicKeys: [], upstreams: [{url, publicKey}], maxSize: 50Gi,
+//                   executorMaxSize: 20Gi, keySecret: envicutor-cache-key, gcInterval: 1h,
+//                   gcGrace: 1h}
 //   listen:        {probes: 0.0.0.0:8081, metrics: 0.0.0.0:9464}          # "": not served
 //   leaderElection: {enabled: true, leaseDuration: 15s, renewDeadline: 10s, retryPeriod: 2s}
 //   log:           {level: debug|info|warn|error, format: json|text}
@@ -64,6 +67,25 @@ struct BuilderOptions {
   int64_t concurrency = 1;  // builder pods at once
 };
 
+struct CacheUpstream {
+  std::string url;
+  std::string public_key;  // "name:base64"
+};
+
+// The shared binary cache (docs/configuration.md, "The cache").
+struct CacheOptions {
+  std::string url;  // file:///DIR, http(s)://HOST/, s3://BUCKET; "": none, one node only
+  std::vector<std::string> public_keys;  // "name:base64": whose signatures executors accept
+  std::vector<CacheUpstream> upstreams;  // beside the cache, with a key of their own each
+  int64_t max_size_bytes = 50LL << 30;
+  int64_t executor_max_size_bytes = 20LL << 30;  // of each executor's store
+  // In the executors' namespace: "secret-key" and, where the cache wants it, "netrc". Only builder
+  // pods mount it.
+  std::string key_secret = "envicutor-cache-key";
+  int64_t gc_interval_millis = 3'600'000;
+  int64_t gc_grace_millis = 3'600'000;  // what is younger is not removed
+};
+
 struct QueueOptions {
   int64_t max_length = 100'000;
   int64_t per_namespace_max = 20'000;
@@ -97,6 +119,7 @@ struct Options {
   ExecutorTlsOptions executor_tls;
   ExecutorOptions executor;
   BuilderOptions builder;
+  CacheOptions cache;
   StageLimitOptions run_limits = BuiltInRunLimits();
   StageLimitOptions compile_limits = BuiltInCompileLimits();
   StageLimitOptions extract_limits = BuiltInExtractLimits();

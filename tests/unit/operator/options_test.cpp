@@ -55,6 +55,52 @@ log: {level: loud}
   EXPECT_THAT(message, HasSubstr("log.level: \"loud\""));
 }
 
+constexpr const char* kKey = "cache-1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+
+TEST(Options, TheCacheIsRead) {
+  const Result<Options> options = ParseOptions(
+      std::string(kTls) + "cache: {url: 'http://cache/', publicKeys: ['" + kKey +
+      "'], upstreams: [{url: 'https://cache.nixos.org', publicKey: '" + kKey +
+      "'}], maxSize: 1Gi, executorMaxSize: 2Gi, keySecret: k, gcInterval: 5m, gcGrace: 10m}");
+  ASSERT_TRUE(options.ok()) << options.status().ToString();
+  const CacheOptions& cache = options->cache;
+  EXPECT_EQ(cache.url, "http://cache/");
+  EXPECT_THAT(cache.public_keys, ::testing::ElementsAre(kKey));
+  ASSERT_EQ(cache.upstreams.size(), 1U);
+  EXPECT_EQ(cache.upstreams[0].url, "https://cache.nixos.org");
+  EXPECT_EQ(cache.max_size_bytes, 1LL << 30);
+  EXPECT_EQ(cache.executor_max_size_bytes, 2LL << 30);
+  EXPECT_EQ(cache.key_secret, "k");
+  EXPECT_EQ(cache.gc_interval_millis, 300'000);
+  EXPECT_EQ(cache.gc_grace_millis, 600'000);
+}
+
+TEST(Options, EveryMistakeInTheCacheIsListed) {
+  const Result<Options> options = ParseOptions(std::string(kTls) + R"(
+cache:
+  url: http://user:secret@cache/
+  publicKeys: ["cache-1:c2hvcnQ=", nokey]
+  upstreams: [{url: gopher://x}, {url: "file:///a b"}]
+  maxSize: 1Ki
+  size: 1
+)");
+  ASSERT_FALSE(options.ok());
+  const std::string& message = options.status().message();
+  EXPECT_THAT(message, HasSubstr("cache.url: must not hold a password"));
+  EXPECT_THAT(message, HasSubstr("cache.publicKeys[0]: \"cache-1:c2hvcnQ=\" is not a public key"));
+  EXPECT_THAT(message, HasSubstr("cache.publicKeys[1]: \"nokey\""));
+  EXPECT_THAT(message, HasSubstr("cache.upstreams[0].publicKey: is required"));
+  EXPECT_THAT(message, HasSubstr("cache.upstreams[0].url: \"gopher://x\""));
+  EXPECT_THAT(message, HasSubstr("cache.upstreams[1].url: \"file:///a b\""));
+  EXPECT_THAT(message, HasSubstr("cache.maxSize: 1Ki is less than the minimum 64Mi"));
+  EXPECT_THAT(message, HasSubstr("cache.size: is not a known field"));
+  EXPECT_THAT(
+      ParseOptions(std::string(kTls) + "cache: {url: 's3://b?secret-key=/k'}").status().message(),
+      HasSubstr("cache.url: must not name a secret-key"));
+  EXPECT_THAT(ParseOptions(std::string(kTls) + "cache: {url: 'file:///c'}").status().message(),
+              HasSubstr("cache.publicKeys: is required with cache.url"));
+}
+
 TEST(Options, LimitsAreMergedOverTheBuiltInOnes) {
   const Result<Options> options = ParseOptions(
       std::string(kTls) +

@@ -126,8 +126,10 @@ class OperatorApp final : public App {
     ENVICUTOR_RETURN_IF_ERROR(WaitFor(*pools_, stop));
     pool_controller_.Start();
     ENVICUTOR_RETURN_IF_ERROR(WaitFor(*submissions_, stop));
-    AddWorkers("submission", *submission_queue_, static_cast<int>(options_.submissions.workers),
-               [this](const std::string& key) { return submission_controller_.Reconcile(key); });
+    AddWorkers(
+        "submission", *submission_queue_, static_cast<int>(options_.submissions.workers),
+        [this](const std::string& key) { return submission_controller_.Reconcile(key); },
+        [this](const std::string& key) { return submission_controller_.LogContext(key); });
     ttl_.Start();
     ready_ = true;
     return OkStatus();
@@ -148,9 +150,10 @@ class OperatorApp final : public App {
   }
 
   void AddWorkers(const std::string& name, kube::WorkQueue& queue, int count,
-                  std::function<Status(const std::string&)> reconcile) {
-    workers_.push_back(
-        std::make_unique<Workers>(name, queue, count, &registry_, std::move(reconcile)));
+                  std::function<Status(const std::string&)> reconcile,
+                  std::function<log::Context(const std::string&)> describe = nullptr) {
+    workers_.push_back(std::make_unique<Workers>(name, queue, count, &registry_,
+                                                 std::move(reconcile), std::move(describe)));
   }
 
   void CountPhases() {

@@ -85,6 +85,7 @@ struct RunRequest {
   int64_t attempt = 1;
   std::string ns;
   std::string name;
+  std::string trace_id;          // trace.h; not in the JSON, it travels as the header traceparent
   std::string runtime;           // for logs and metrics
   std::string environment_hash;  // which environment; the agent's store module finds or fetches it
   std::vector<RunFile> files;    // spec.source is one of them

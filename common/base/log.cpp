@@ -65,34 +65,37 @@ void Configure(std::string component, Level minimum, Format format) {
   line_format = format;
 }
 
-void Write(Level level, std::string_view message, std::initializer_list<Field> fields) {
+void SetLevel(Level minimum) { minimum_level = minimum; }
+
+void Write(Level level, std::string_view message, const Context& context,
+           std::initializer_list<Field> fields) {
   if (level < minimum_level.load(std::memory_order_relaxed)) return;
+  const bool json = line_format.load(std::memory_order_relaxed) == Format::kJson;
   const std::string time = FormatRfc3339Micro(SystemClock().WallNow());
   std::string line;
-  if (line_format.load(std::memory_order_relaxed) == Format::kJson) {
+  const auto add = [&](std::string_view key, std::string_view value) {
+    line += json ? ',' : ' ';
+    if (json) {
+      AppendQuoted(line, key);
+    } else {
+      line += key;
+    }
+    line += json ? ':' : '=';
+    AppendQuoted(line, value);
+  };
+  if (json) {
     line = R"({"time":")" + time + R"(","level":")" + std::string(LevelName(level)) +
            R"(","component":)";
     AppendQuoted(line, Component());
     line += R"(,"msg":)";
     AppendQuoted(line, message);
-    for (const auto& [key, value] : fields) {
-      line += ',';
-      AppendQuoted(line, key);
-      line += ':';
-      AppendQuoted(line, value);
-    }
-    line += "}\n";
   } else {
     line = time + " " + std::string(LevelName(level)) + " " + Component() + ": ";
     line += message;
-    for (const auto& [key, value] : fields) {
-      line += ' ';
-      line += key;
-      line += '=';
-      AppendQuoted(line, value);
-    }
-    line += '\n';
   }
+  for (const auto& [key, value] : context) add(key, value);
+  for (const auto& [key, value] : fields) add(key, value);
+  line += json ? "}\n" : "\n";
   // A log that cannot be written has nowhere to complain.
   [[maybe_unused]] const ssize_t ignored = ::write(STDERR_FILENO, line.data(), line.size());
 }

@@ -82,7 +82,20 @@ OperatorMetrics::OperatorMetrics(Registry* r)
       cache_bytes(
           Gauges(r, "envicutor_cache_bytes", "Bytes in the binary cache.", kNoLabels).With({})),
       compile_cache_total(Counters(r, "envicutor_compile_cache_total",
-                                   "Look-ups of compiled programs.", One{"result"})) {}
+                                   "Look-ups of compiled programs.", One{"result"})),
+      retries_total(Counters(r, "envicutor_retries_total",
+                             "Attempts that were lost with their executor and tried again.",
+                             kNoLabels)
+                        .With({})) {
+  // Series of fixed label sets are there from the start: a rate over "nothing yet" is 0.
+  for (const char* stage : {"environment", "extract", "compile", "run"}) {
+    static_cast<void>(stage_seconds.With({stage}));
+  }
+  for (const char* result : {"success", "failure"}) {
+    static_cast<void>(runtime_build_seconds.With({result}));
+  }
+  for (const char* result : {"hit", "miss"}) static_cast<void>(compile_cache_total.With({result}));
+}
 
 AgentMetrics::AgentMetrics(Registry* r)
     : runs_total(Counters(r, "envicutor_agent_runs_total", "Runs that ended.", One{"verdict"})),
@@ -102,12 +115,12 @@ AgentMetrics::AgentMetrics(Registry* r)
                                "Stages in which a process was killed for memory.", kNoLabels)
                           .With({})),
       requests_refused_total(Counters(r, "envicutor_agent_requests_refused_total",
-                                      "Requests that were refused.", kNoLabels)
+                                      "Runs that were refused.", kNoLabels)
                                  .With({})),
       journal_bytes(
           Gauges(r, "envicutor_agent_journal_bytes", "Bytes in the journal.", kNoLabels).With({})),
-      leftovers_total(Counters(r, "envicutor_agent_leftovers_total",
-                               "Leftovers of a dead predecessor that were removed.", kNoLabels)
+      lost_runs_total(Counters(r, "envicutor_agent_lost_runs_total",
+                               "Runs that ended with the process before this one.", kNoLabels)
                           .With({})),
       closure_fetch_seconds(Histograms(r, "envicutor_agent_closure_fetch_seconds",
                                        "Fetches of a closure.", kBuildBuckets, kNoLabels)
@@ -119,7 +132,13 @@ AgentMetrics::AgentMetrics(Registry* r)
                                    "Look-ups of compiled programs.", One{"result"})),
       compile_cache_bytes(Gauges(r, "envicutor_agent_compile_cache_bytes",
                                  "Bytes of compiled programs kept.", kNoLabels)
-                              .With({})) {}
+                              .With({})) {
+  for (const char* stage : {"extract", "compile", "run"}) {
+    static_cast<void>(stage_seconds.With({stage}));
+    static_cast<void>(sandbox_errors_total.With({stage}));
+  }
+  for (const char* result : {"hit", "miss"}) static_cast<void>(compile_cache_total.With({result}));
+}
 
 WorkQueueMetrics::WorkQueueMetrics(Registry* r, const std::string& queue)
     : depth(Gauges(r, "workqueue_depth", "Keys that wait.", One{"name"}).With({queue})),

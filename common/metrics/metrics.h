@@ -19,18 +19,22 @@ struct OperatorMetrics {
   explicit OperatorMetrics(Registry* registry);
 
   Family<Counter, 2>
-      submissions_total;               // {runtime, verdict}: once for each terminal status written
-  Family<Gauge, 1> submissions;        // {phase}
-  Histogram queue_seconds;             // created until dispatched
-  Histogram overhead_seconds;          // all time that was not the program's own
-  Family<Histogram, 1> stage_seconds;  // {stage}: environment, extract, compile, run
-  Family<Gauge, 2> executors;          // {pool, state}: starting, ready, draining, lost
-  Family<Gauge, 2> slots;              // {pool, state}: free, busy
+      submissions_total;  // {runtime, verdict}: once for each terminal status written; runtime is
+                          // "<environment>" for one of its own, "<unknown>" for none that is there;
+                          // verdict is the reason where there is no verdict
+  Family<Gauge, 1> submissions;                // {phase}
+  Histogram queue_seconds;                     // created until dispatched
+  Histogram overhead_seconds;                  // all time that was not the program's own
+  Family<Histogram, 1> stage_seconds;          // {stage}: environment, extract, compile, run
+  Family<Gauge, 2> executors;                  // {pool, state}: starting, ready, draining, lost
+  Family<Gauge, 2> slots;                      // {pool, state}: free, busy
   Family<Histogram, 1> runtime_build_seconds;  // {result}: success, failure
   Family<Gauge, 1> runtimes;                   // {phase}
   Histogram cache_fetch_seconds;               // a closure from the binary cache
   Gauge cache_bytes;                           // what the binary cache holds
   Family<Counter, 1> compile_cache_total;      // {result}: hit, miss
+  Family<Counter, 1> config_reloads_total;     // {result}: success, failure
+  Counter retries_total;                       // attempts lost with their executor, tried again
 };
 
 // The executor agent's: envicutor_agent_*.
@@ -38,16 +42,16 @@ struct AgentMetrics {
   explicit AgentMetrics(Registry* registry);
 
   Family<Counter, 1> runs_total;            // {verdict}
-  Family<Gauge, 1> runs;                    // {state}: queued, running, unacknowledged
+  Family<Gauge, 1> runs;                    // {state}: running, unacknowledged
   Family<Gauge, 1> slots;                   // {state}: free, busy
   Family<Gauge, 1> memory_bytes;            // {state}: free, reserved
   Family<Histogram, 1> stage_seconds;       // {stage}: wall time of the program
   Histogram sandbox_overhead_seconds;       // one stage's time that was not the program's
   Family<Counter, 1> sandbox_errors_total;  // {stage}: exit status XX
   Counter oom_kills_total;
-  Counter requests_refused_total;  // no slot, too large, not a client we know
+  Counter requests_refused_total;  // runs: no slot, no memory, draining, no journal
   Gauge journal_bytes;
-  Counter leftovers_total;  // what a dead predecessor left and the agent removed
+  Counter lost_runs_total;  // runs that ended with the process before this one
   Histogram closure_fetch_seconds;
   Gauge closure_bytes;                     // closures on this executor
   Family<Counter, 1> compile_cache_total;  // {result}: hit, miss

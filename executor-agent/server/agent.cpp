@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/api/bounds.h"
+#include "common/api/trace.h"
 #include "common/base/clock.h"
 #include "common/base/encoding.h"
 #include "common/base/file.h"
@@ -148,6 +149,15 @@ class AgentProcess final : public Agent {
     if (result.compile) {
       metrics_.compile_cache_total.With({result.compile_cached ? "hit" : "miss"}).Increment();
     }
+    const auto complain = [&](const char* stage, const std::optional<api::StageResult>& of) {
+      if (!of || of->exit_status != api::ExitStatus::kSandboxError) return;
+      log::Error("the sandbox failed", api::LogContext(request),
+                 {{"stage", stage}, {"error", of->exit_message}});
+    };
+    complain("extract", result.extract);
+    complain("compile", result.compile);
+    complain("run", result.run);
+    for (const api::TestResult& test : result.tests) complain("run", test.run);
     return result;
   }
 
@@ -157,8 +167,6 @@ class AgentProcess final : public Agent {
     if (result.oom_killed) metrics_.oom_kills_total.Increment();
     if (result.exit_status == api::ExitStatus::kSandboxError) {
       metrics_.sandbox_errors_total.With({std::string(stage)}).Increment();
-      log::Error("the sandbox failed",
-                 {{"stage", std::string(stage)}, {"error", result.exit_message}});
     }
   }
 

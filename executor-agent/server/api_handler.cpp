@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "common/api/bounds.h"
+#include "common/api/trace.h"
 #include "common/base/json.h"
 #include "common/base/log.h"
 
@@ -122,6 +123,7 @@ http::Response ApiHandler::Put(const http::ServerRequest& request, const RunKey&
     return Refusal(400, "the body is another run than the path: " + run->uid + " attempt " +
                             std::to_string(run->attempt));
   }
+  run->trace_id = api::TraceIdFor(request.headers.Get(api::kTraceparentHeader), run->uid);
   *body = nullptr;  // half of a large request's memory, before it may have to wait
   const TakeAnswer answer = runs_.Take(*std::move(run));
   const int status = StatusOf(answer.outcome);

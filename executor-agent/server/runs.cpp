@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "common/api/bounds.h"
+#include "common/api/trace.h"
 #include "common/base/json.h"
 #include "common/base/log.h"
 #include "executor-agent/run/executor.h"
@@ -34,7 +35,10 @@ Runs::Runs(Options options, ExecuteFn execute, Journal& journal, ResultLog& log,
   }
   for (const RunKey& lost : journal_.recovery().lost) {
     log::Warn("a run was lost with the process before this one",
-              {{"uid", lost.uid}, {"attempt", std::to_string(lost.attempt)}});
+              {{"uid", lost.uid},
+               {"attempt", std::to_string(lost.attempt)},
+               {"traceId", api::TraceIdFor("", lost.uid)}});
+    metrics_.lost_runs_total.Increment();
   }
   for (int i = 0; i < options_.slots; ++i) {
     workers_.emplace_back([this](const std::stop_token& stop) { Work(stop); });
@@ -85,7 +89,10 @@ TakeAnswer Runs::Take(api::RunRequest request) {
   {
     const std::lock_guard lock(mutex_);
     if (TakeAnswer here = CheckHere(key); here.outcome != TakeOutcome::kTaken) return here;
-    if (draining_) return {TakeOutcome::kDraining, "the executor ends: it takes no more runs"};
+    if (draining_) {
+      metrics_.requests_refused_total.Increment();
+      return {TakeOutcome::kDraining, "the executor ends: it takes no more runs"};
+    }
     // A lower attempt is over from here on, whether there is room for this one now or not.
     if (const auto lower = active_.find(key.uid); lower != active_.end()) {
       lower->second->control.Stop(StopReason::kSuperseded);
@@ -98,7 +105,9 @@ TakeAnswer Runs::Take(api::RunRequest request) {
     }
     // Before anything runs: what the journal does not know would be lost without a trace.
     if (const Status written = journal_.RecordAccepted(key); !written.ok()) {
-      log::Error("a run could not be taken", {{"uid", key.uid}, {"error", written.message()}});
+      log::Error("a run could not be taken", api::LogContext(run->request),
+                 {{"error", written.message()}});
+      metrics_.requests_refused_total.Increment();
       if (written.code() == Code::kResourceExhausted)
         return {TakeOutcome::kNoCapacity, written.message()};
       return {TakeOutcome::kUnavailable, written.message()};
@@ -198,6 +207,7 @@ void Runs::Work(const std::stop_token& stop) {
       run = std::move(queue_.front());
       queue_.pop_front();
     }
+    log::Info("run started", api::LogContext(run->request), {{"runtime", run->request.runtime}});
     const api::RunResult result =
         execute_(run->request, run->control, [&](std::string_view stage) { OnStage(run, stage); });
     Finish(run, result);
@@ -215,8 +225,8 @@ void Runs::Finish(const ActivePtr& run, const api::RunResult& result) {
     json = DumpJson(api::RunResultToJson(result));
     if (const Status written = journal_.RecordResult(key, json); !written.ok()) {
       // It is still in memory: only a crash before the acknowledgement would cost another attempt.
-      log::Error("a result could not be written to the journal",
-                 {{"uid", key.uid}, {"error", written.message()}});
+      log::Error("a result could not be written to the journal", api::LogContext(run->request),
+                 {{"error", written.message()}});
     }
   }
   {
@@ -238,15 +248,12 @@ void Runs::Finish(const ActivePtr& run, const api::RunResult& result) {
   changed_.notify_all();
   metrics_.runs_total.With({unfinished ? "none" : std::string(VerdictName(result.verdict))})
       .Increment();
-  log::Info("run finished", {{"uid", key.uid},
-                             {"attempt", std::to_string(key.attempt)},
-                             {"namespace", run->request.ns},
-                             {"name", run->request.name},
-                             {"verdict", std::string(VerdictName(result.verdict))},
-                             {"cancelled", result.cancelled ? "true" : "false"},
-                             {"compileCached", result.compile_cached ? "true" : "false"},
-                             {"overheadMillis", std::to_string(result.overhead_millis)},
-                             {"message", result.message}});
+  log::Info("run finished", api::LogContext(run->request),
+            {{"verdict", std::string(VerdictName(result.verdict))},
+             {"cancelled", result.cancelled ? "true" : "false"},
+             {"compileCached", result.compile_cached ? "true" : "false"},
+             {"overheadMillis", std::to_string(result.overhead_millis)},
+             {"message", result.message}});
 }
 
 void Runs::BeginDrain() {

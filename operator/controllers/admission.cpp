@@ -4,6 +4,7 @@
 #include <set>
 
 #include "common/api/bounds.h"
+#include "common/api/trace.h"
 #include "common/base/encoding.h"
 #include "common/kube/resource.h"
 
@@ -24,6 +25,9 @@ class Builder {
     request.attempt = input_.attempt;
     request.ns = kube::NamespaceOf(*input_.submission);
     request.name = kube::NameOf(*input_.submission);
+    request.trace_id = api::TraceIdFor(
+        GetString(At(*input_.submission, {"metadata", "annotations"}), api::kTraceAnnotation),
+        request.uid);
     request.runtime = input_.runtime_name;
     request.environment_hash = input_.environment_hash;
     Files();

@@ -14,6 +14,8 @@ namespace {
 constexpr Duration kQuiet = std::chrono::seconds(1);
 // How long an executor may take to say how a run ended that was stopped for its deadline.
 constexpr Duration kDeadlineGrace = std::chrono::seconds(2);
+// Runs that take this long have an Event of their start.
+constexpr Duration kLongRun = std::chrono::milliseconds(500);
 constexpr Duration kReportInterval = std::chrono::seconds(3);
 // Progress writes: 100 a second in all, which leaves most of an API server to results.
 constexpr Duration kProgressInterval = std::chrono::milliseconds(10);
@@ -29,7 +31,9 @@ std::string Joined(const std::vector<std::string>& lines) {
 }  // namespace
 
 SubmissionController::SubmissionController(SubmissionControllerDeps deps)
-    : deps_(deps), progress_budget_(kProgressInterval, kProgressBurst) {}
+    : deps_(deps),
+      progress_budget_(kProgressInterval, kProgressBurst),
+      story_(deps.events, deps.clock) {}
 
 SubmissionController::~SubmissionController() = default;
 
@@ -85,6 +89,13 @@ size_t SubmissionController::live() const {
   return tracked_.size();
 }
 
+log::Context SubmissionController::LogContext(const std::string& key) const {
+  const kube::ObjectPtr object = deps_.submissions.Get(key);
+  const TrackedPtr tracked = Find(key);
+  if (object) return LogContextOf(*object, tracked ? tracked->attempt : 1);
+  return {{"namespace", key.substr(0, key.find('/'))}, {"name", key.substr(key.find('/') + 1)}};
+}
+
 SubmissionController::TrackedPtr SubmissionController::Find(const std::string& key) const {
   const std::lock_guard lock(mutex_);
   const auto it = tracked_.find(key);
@@ -130,10 +141,12 @@ void SubmissionController::Abandon(const std::string& key) {
   deps_.runner.Acknowledge(tracked->uid);
 }
 
-RunEvents SubmissionController::EventsFor(const TrackedPtr& tracked) {
+RunEvents SubmissionController::EventsFor(const Json& submission, const TrackedPtr& tracked) {
   RunEvents events;
   events.acknowledge_on_done = false;
-  events.on_dispatched = [this, tracked](const RunPlacement& placement) {
+  events.on_dispatched = [this, tracked, context = LogContextOf(submission, tracked->attempt)](
+                             const RunPlacement& placement) {
+    log::Info("submission dispatched", context, {{"pod", placement.pod}, {"node", placement.node}});
     const std::lock_guard lock(mutex_);
     tracked->placement = placement;
     tracked->dispatched_at = deps_.clock.Now();
@@ -376,7 +389,7 @@ Status SubmissionController::Submit(const Json& submission, const TrackedPtr& tr
   deps_.queue.AddAfter(tracked->key, kQuiet);
   deps_.runner.Submit(runtime == nullptr ? "default" : runtime->pool, ns,
                       GetInt(At(submission, {"spec"}), "priority"), std::move(admission.request),
-                      EventsFor(tracked));
+                      EventsFor(submission, tracked));
   return OkStatus();
 }
 
@@ -399,12 +412,15 @@ Result<std::string> SubmissionController::ReadInput(const std::string& ns, const
 Status SubmissionController::ReportProgress(const Json& submission, const TrackedPtr& tracked) {
   Progress progress;
   bool dispatched = false;
+  bool long_run = false;  // and not told yet
   {
     const std::lock_guard lock(mutex_);
     progress.attempt = tracked->attempt;
     progress.admitted = true;
     dispatched = tracked->dispatched_at.has_value();
     if (dispatched) {
+      long_run =
+          tracked->told != "Started" && deps_.clock.Now() - *tracked->dispatched_at >= kLongRun;
       progress.phase = Phase::kRunning;
       progress.placement = tracked->placement;
       progress.start_time = tracked->dispatched_wall;
@@ -414,6 +430,10 @@ Status SubmissionController::ReportProgress(const Json& submission, const Tracke
     }
   }
   if (dispatched) {
+    if (long_run && story_.Runs(submission, progress.attempt, *progress.placement)) {
+      const std::lock_guard lock(mutex_);
+      tracked->told = "Started";
+    }
     deps_.queue.AddAfter(tracked->key, kReportInterval);
     return WriteProgress(submission, tracked, progress, kReportInterval);
   }

@@ -23,6 +23,7 @@
 #include "common/metrics/metrics.h"
 #include "operator/controllers/admission.h"
 #include "operator/controllers/submission_status.h"
+#include "operator/controllers/submission_story.h"
 #include "operator/controllers/write_budget.h"
 #include "operator/dispatch/runner.h"
 #include "operator/environments/builds.h"
@@ -60,6 +61,8 @@ class SubmissionController {
   // Not OK: worth trying again, with backoff.
   [[nodiscard]] Status Reconcile(const std::string& key);
 
+  // What log lines about this key begin with.
+  [[nodiscard]] log::Context LogContext(const std::string& key) const;
   // Submissions that are not finished and are known here.
   [[nodiscard]] size_t live() const;
 
@@ -90,6 +93,7 @@ class SubmissionController {
     std::optional<SteadyTime> write_slot;
     std::optional<SteadyTime> last_write;
     std::string last_word;
+    std::string told;  // the reason of its last Event
   };
   using TrackedPtr = std::shared_ptr<Tracked>;
 
@@ -124,12 +128,13 @@ class SubmissionController {
                                          const std::string& message) const;
   void Count(const Json& submission, const Tracked& tracked, const Outcome& outcome);
 
-  RunEvents EventsFor(const TrackedPtr& tracked);
+  RunEvents EventsFor(const Json& submission, const TrackedPtr& tracked);
   // Of activeDeadlineSeconds; nullopt: none.
   static std::optional<WallTime> DeadlineOf(const Json& submission, const Tracked& tracked);
 
   SubmissionControllerDeps deps_;
   WriteBudget progress_budget_;
+  SubmissionStory story_;
   mutable std::mutex mutex_;  // everything below, and what is in Tracked
   std::unordered_map<std::string, TrackedPtr> tracked_;
   std::unordered_map<std::string, std::set<std::string>> waiting_runtime_;  // runtime -> keys

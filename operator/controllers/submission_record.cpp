@@ -58,6 +58,11 @@ Status SubmissionController::WriteProgress(const Json& submission, const Tracked
                          ProgressPatch(submission, progress, deps_.clock.WallNow()), "status");
   if (written.ok()) {
     deps_.submissions.Observe(*written);
+    if (progress.phase == Phase::kPending &&
+        story_.Waits(*written, tracked->told, progress.reason, progress.message)) {
+      const std::lock_guard lock(mutex_);
+      tracked->told = progress.reason;
+    }
     return OkStatus();
   }
   {
@@ -193,10 +198,10 @@ Status SubmissionController::Retry(const Json& submission, const TrackedPtr& tra
         tracked->placement = {};
         tracked->last_write = deps_.clock.Now();
         tracked->last_word.clear();
+        tracked->told = "Retrying";
       }
-      log::Warn("executor lost, trying again", {{"submission", tracked->key},
-                                                {"attempt", std::to_string(progress.attempt)},
-                                                {"why", why}});
+      deps_.metrics.retries_total.Increment();
+      story_.Retries(*written, progress.attempt - 1, why);
       deps_.queue.Add(tracked->key);
       return OkStatus();
     }
@@ -254,8 +259,8 @@ Status SubmissionController::Record(const Json& submission, const TrackedPtr& tr
       if (refused) return written.status();
       refused = true;
       // The API server refuses this status for good. The submission must end all the same.
-      log::Error("a result was refused",
-                 {{"submission", tracked->key}, {"error", written.status().message()}});
+      log::Error("a result was refused", LogContextOf(submission, outcome.attempt),
+                 {{"error", written.status().message()}});
       outcome.phase = Phase::kFailed;
       outcome.reason = "InternalError";
       outcome.verdict = api::Verdict::kInternalError;
@@ -281,9 +286,7 @@ Status SubmissionController::Recorded(const Json& written, const TrackedPtr& tra
   if (tracked->discard_environment) deps_.builds.Discard(tracked->environment_hash);
   deps_.ttl.Finished(written);
   Count(written, *tracked, outcome);
-  if (outcome.phase == Phase::kFailed && deps_.events != nullptr) {
-    deps_.events->Record(written, "Warning", outcome.reason, outcome.message);
-  }
+  story_.Ended(written, tracked->told, outcome);
   return OkStatus();
 }
 
@@ -291,10 +294,11 @@ void SubmissionController::Count(const Json& submission, const Tracked& tracked,
                                  const Outcome& outcome) {
   const metrics::OperatorMetrics& metrics = deps_.metrics;
   const std::string verdict(api::VerdictName(outcome.verdict));
-  metrics.submissions_total
-      .With({GetString(At(submission, {"spec", "runtimeRef"}), "name"),
-             verdict.empty() ? outcome.reason : verdict})
-      .Increment();
+  // Names that are no Runtime's are anybody's choice: they would be series without end.
+  std::string runtime = GetString(At(submission, {"spec", "runtimeRef"}), "name");
+  if (runtime.empty()) runtime = "<environment>";
+  if (outcome.reason == "RuntimeNotFound") runtime = "<unknown>";
+  metrics.submissions_total.With({runtime, verdict.empty() ? outcome.reason : verdict}).Increment();
   if (outcome.queue_millis.has_value()) {
     metrics.queue_seconds.Observe(std::chrono::milliseconds(*outcome.queue_millis));
   }

@@ -62,8 +62,10 @@ std::optional<WallTime> TtlCollector::Sweep(int most) {
       known_.erase(entry.uid);  // deleted, or another of the same name is there
       continue;
     }
-    log::Warn("a finished submission was not deleted",
-              {{"submission", entry.ns + "/" + entry.name}, {"error", status.ToString()}});
+    log::Warn("a finished submission was not deleted", {{"namespace", entry.ns},
+                                                        {"name", entry.name},
+                                                        {"uid", entry.uid},
+                                                        {"error", status.ToString()}});
     entry.due = clock_.WallNow() + kRetry;
     entries_.push(std::move(entry));
   }

@@ -8,10 +8,12 @@ namespace envicutor::op {
 
 Workers::Workers(std::string controller, kube::WorkQueue& queue, int count,
                  metrics::Registry* registry,
-                 std::function<Status(const std::string& key)> reconcile)
+                 std::function<Status(const std::string& key)> reconcile,
+                 std::function<log::Context(const std::string& key)> describe)
     : controller_(std::move(controller)),
       queue_(queue),
       reconcile_(std::move(reconcile)),
+      describe_(std::move(describe)),
       metrics_(registry, controller_) {
   metrics_.max_concurrent_reconciles.Set(count);
   for (int i = 0; i < count; ++i) threads_.emplace_back([this] { Run(); });
@@ -36,7 +38,8 @@ void Workers::Run() {
       metrics_.error_total.Increment();
       metrics_.errors_total.Increment();
       log::Warn("reconcile failed, trying again",
-                {{"controller", controller_}, {"key", *key}, {"error", status.ToString()}});
+                describe_ ? describe_(*key) : log::Context{{"key", *key}},
+                {{"controller", controller_}, {"error", status.ToString()}});
       queue_.AddRateLimited(*key);
     }
     queue_.Done(*key);

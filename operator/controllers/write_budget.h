@@ -22,6 +22,16 @@ class WriteBudget {
     return slot < now ? now : slot;
   }
 
+  // For writes that are left out rather than waited for: true when one may be made now.
+  [[nodiscard]] bool Take(SteadyTime now) {
+    const std::lock_guard lock(mutex_);
+    const SteadyTime earliest = now - interval_ * burst_;
+    if (next_ < earliest) next_ = earliest;
+    if (next_ > now) return false;
+    next_ += interval_;
+    return true;
+  }
+
  private:
   std::mutex mutex_;
   Duration interval_;

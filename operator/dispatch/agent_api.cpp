@@ -1,5 +1,6 @@
 #include "operator/dispatch/agent_api.h"
 
+#include "common/api/trace.h"
 #include "common/http/client.h"
 
 namespace envicutor::op {
@@ -34,7 +35,8 @@ class HttpAgentApi final : public AgentApi {
 
   Status PutRun(const api::RunRequest& request) override {
     return Send("PUT", RunTarget({request.uid, request.attempt}),
-                DumpJson(api::RunRequestToJson(request)))
+                DumpJson(api::RunRequestToJson(request)), {},
+                api::Traceparent(api::TraceIdFor(request.trace_id, request.uid)))
         .status();
   }
 
@@ -63,10 +65,11 @@ class HttpAgentApi final : public AgentApi {
   }
 
   Result<std::string> Send(const std::string& method, const std::string& target, std::string body,
-                           std::stop_token stop = {}) {
+                           std::stop_token stop = {}, const std::string& traceparent = "") {
     http::Request request;
     request.method = method;
     request.target = target;
+    if (!traceparent.empty()) request.headers.Set(api::kTraceparentHeader, traceparent);
     if (!body.empty()) request.headers.Set("Content-Type", "application/json");
     request.body = std::move(body);
     ENVICUTOR_ASSIGN(http::Response response, client_->Send(request, std::move(stop)));

@@ -39,6 +39,14 @@ TEST(Log, ValuesCanNeitherForgeNorBreakALine) {
   EXPECT_TRUE(ParseJson(Captured("\"\\\n", {{"k\"", "\\"}})).ok());
 }
 
+TEST(Log, AContextComesFirst) {
+  Configure("test", Level::kInfo, Format::kJson);
+  testing::internal::CaptureStderr();
+  Info("m", Context{{"uid", "u"}}, {{"n", "12"}});
+  const std::string line = testing::internal::GetCapturedStderr();
+  EXPECT_NE(line.find(R"("msg":"m","uid":"u","n":"12"})"), std::string::npos) << line;
+}
+
 TEST(Log, CutsLongValuesAndKeepsToTheLevel) {
   Configure("test", Level::kInfo, Format::kJson);
   EXPECT_LT(Captured("m", {{"v", std::string(100'000, 'x')}}).size(), 5000U);

@@ -1,8 +1,5 @@
 #include "executor-agent/builder/builder.h"
 
-#include <fcntl.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -15,9 +12,10 @@
 #include "executor-agent/builder/expression.h"
 #include "executor-agent/builder/memory_events.h"
 #include "executor-agent/builder/session.h"
-#include "executor-agent/store/captured.h"
 #include "executor-agent/store/environment_store.h"
+#include "executor-agent/store/install.h"
 #include "executor-agent/store/store_layout.h"
+#include "executor-agent/store/store_lock.h"
 #include "executor-agent/store/view.h"
 
 namespace envicutor::agent {
@@ -25,66 +23,19 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
-Result<UniqueFd> LockStore(const StoreLayout& layout, LogTail* log) {
-  ENVICUTOR_RETURN_IF_ERROR(MakeDirs(layout.root()));
-  UniqueFd lock(::open(layout.LockFile().c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!lock.valid()) return ErrnoStatus(errno, layout.LockFile());
-  if (::flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return lock;
+Result<UniqueFd> LockForBuild(const StoreLayout& layout, LogTail* log) {
+  Result<UniqueFd> lock = LockStore(layout, StoreUse::kBuild, std::chrono::milliseconds(0));
+  if (lock.ok() || lock.status().code() != Code::kUnavailable) return lock;
   log->Note("envicutor-builder: waiting for another build on this store");
-  while (::flock(lock.get(), LOCK_EX) != 0) {
-    if (errno != EINTR) return ErrnoStatus(errno, layout.LockFile());
-  }
-  return lock;
-}
-
-// An environment that is complete already, as the agent would see it.
-std::optional<api::BuiltEnvironment> FindBuilt(const StoreLayout& layout, const std::string& hash) {
-  const auto store = NewEnvironmentStore(layout.root());
-  Result<std::shared_ptr<const PreparedEnvironment>> found = store->Get(hash);
-  if (!found.ok()) return std::nullopt;
-  return (*found)->built;
+  return LockStore(layout, StoreUse::kBuild, {});
 }
 
 Status PrepareFolders(const StoreLayout& layout) {
-  for (const std::string& folder :
-       {layout.NixDir(), layout.EnvironmentsDir(), layout.ViewsDir(), layout.RootsDir()}) {
-    ENVICUTOR_RETURN_IF_ERROR(MakeDirs(folder));
-  }
+  ENVICUTOR_RETURN_IF_ERROR(MakeStoreFolders(layout));
   // What a dead builder left of its builds.
   const std::string build = layout.root() + "/build";
   ENVICUTOR_RETURN_IF_ERROR(RemoveTree(build));
   return MakeDirs(build);
-}
-
-// `nix path-info --json`: a list of objects with "path" (Nix 2.8), or an object by path (2.19 and
-// newer).
-Status ReadPathInfo(const std::string& text, api::BuiltEnvironment* environment) {
-  ENVICUTOR_ASSIGN(const Json json, ParseJson(text, 16));
-  const auto add = [environment](const std::string& path, const Json& info) -> Status {
-    ENVICUTOR_RETURN_IF_ERROR(CheckStorePath(path));
-    environment->closure.push_back(path);
-    environment->closure_size_bytes += GetInt(info, "narSize");
-    return OkStatus();
-  };
-  if (json.is_array()) {
-    for (const Json& info : json) ENVICUTOR_RETURN_IF_ERROR(add(GetString(info, "path"), info));
-  } else if (json.is_object()) {
-    for (const auto& [path, info] : json.items()) ENVICUTOR_RETURN_IF_ERROR(add(path, info));
-  }
-  if (environment->closure.empty()) return Internal("nix path-info names no paths");
-  return OkStatus();
-}
-
-Status KeepFromGarbageCollection(const StoreLayout& layout,
-                                 const api::BuiltEnvironment& environment) {
-  const std::string link = layout.RootsDir() + "/" + environment.hash;
-  const std::string unfinished = link + ".new";
-  if (::unlink(unfinished.c_str()) != 0 && errno != ENOENT) return ErrnoStatus(errno, unfinished);
-  if (::symlink(environment.store_path.c_str(), unfinished.c_str()) != 0 ||
-      ::rename(unfinished.c_str(), link.c_str()) != 0) {
-    return ErrnoStatus(errno, link);
-  }
-  return OkStatus();
 }
 
 const char* StepName(SessionResult::Step step) {
@@ -175,32 +126,6 @@ void Classify(const BuilderOptions& options, const SessionResult& session, int64
   finish(BuildOutcome::kInternalError, api::ExitStatus::kSandboxError, error);
 }
 
-// Everything after Nix: what user code left is read, the rest is ours.
-Status Install(const BuilderOptions& options, const StoreLayout& layout,
-               const SessionResult& session, api::BuiltEnvironment* environment,
-               bool* users_fault) {
-  *users_fault = false;
-  environment->store_path = session.store_path;
-  ENVICUTOR_RETURN_IF_ERROR(ReadPathInfo(session.path_info, environment));
-  *users_fault = true;
-  if (environment->closure_size_bytes > options.max_closure_bytes) {
-    return ResourceExhausted(
-        "the environment has " + api::FormatQuantity(environment->closure_size_bytes) +
-        ", more than the maximum " + api::FormatQuantity(options.max_closure_bytes));
-  }
-  ENVICUTOR_ASSIGN(Captured captured, ReadCaptured(layout, session.store_path));
-  environment->shell = std::move(captured.shell);
-  environment->env_binary = std::move(captured.env_binary);
-  environment->variables = std::move(captured.variables);
-  ENVICUTOR_RETURN_IF_ERROR(CheckBuiltEnvironment(*environment, environment->hash));
-  *users_fault = false;
-  ENVICUTOR_RETURN_IF_ERROR(KeepFromGarbageCollection(layout, *environment));
-  ENVICUTOR_RETURN_IF_ERROR(MakeView(layout, environment->hash, environment->closure));
-  ENVICUTOR_RETURN_IF_ERROR(MakeDirs(layout.EnvironmentDir(environment->hash)));
-  return WriteFileAtomic(layout.EnvironmentFile(environment->hash),
-                         DumpJson(api::BuiltEnvironmentToJson(*environment)));
-}
-
 bool IsUrl(const std::string& text) { return text.find("://") != std::string::npos; }
 
 SessionSpec MakeSessionSpec(const BuilderOptions& options, const BuildRequest& request,
@@ -250,7 +175,7 @@ BuildReport BuildEnvironment(const BuilderOptions& options, const BuildRequest& 
   const StoreLayout layout(options.store_root);
   BuildReport report;
   const auto already_built = [&]() -> bool {
-    std::optional<api::BuiltEnvironment> built = FindBuilt(layout, request.hash);
+    std::optional<api::BuiltEnvironment> built = FindInstalled(layout, request.hash);
     if (!built) return false;
     report.outcome = BuildOutcome::kBuilt;
     report.message = "the environment is built already";
@@ -266,7 +191,7 @@ BuildReport BuildEnvironment(const BuilderOptions& options, const BuildRequest& 
         "(builder.nixpkgs in the operator's configuration)";
     return report;
   }
-  Result<UniqueFd> lock = LockStore(layout, log);
+  Result<UniqueFd> lock = LockForBuild(layout, log);
   if (!lock.ok()) return InternalReport(lock.status());
   if (already_built()) return report;  // by the one that was waited for
   if (const Status status = PrepareFolders(layout); !status.ok()) return InternalReport(status);
@@ -287,8 +212,10 @@ BuildReport BuildEnvironment(const BuilderOptions& options, const BuildRequest& 
   if (session.step == SessionResult::Step::kDone &&
       session.stopped == SessionResult::Stopped::kNo) {
     report.environment.hash = request.hash;
+    report.environment.store_path = session.store_path;
     bool users_fault = false;
-    const Status status = Install(options, layout, session, &report.environment, &users_fault);
+    const Status status = InstallEnvironment(layout, session.path_info, options.max_closure_bytes,
+                                             &report.environment, &users_fault);
     if (status.ok()) {
       report.outcome = BuildOutcome::kBuilt;
       report.message = "built";
@@ -321,12 +248,8 @@ Status RemoveEnvironment(const BuilderOptions& options, const std::string& hash)
   if (!IsEnvironmentHash(hash)) return InvalidArgument("not an environment's hash: " + hash);
   const StoreLayout layout(options.store_root);
   LogTail log(STDOUT_FILENO, 4096);
-  ENVICUTOR_ASSIGN(const UniqueFd lock, LockStore(layout, &log));
-  // In the order in which nobody sees half of it: first it is not ready, then it is not there.
-  ENVICUTOR_RETURN_IF_ERROR(RemoveTree(layout.EnvironmentFile(hash)));
-  ENVICUTOR_RETURN_IF_ERROR(RemoveTree(layout.EnvironmentDir(hash)));
-  ENVICUTOR_RETURN_IF_ERROR(RemoveTree(layout.ViewDir(hash)));
-  return RemoveTree(layout.RootsDir() + "/" + hash);
+  ENVICUTOR_ASSIGN(const UniqueFd lock, LockForBuild(layout, &log));
+  return UninstallEnvironment(layout, hash);
 }
 
 }  // namespace envicutor::agent

@@ -1,5 +1,7 @@
 #include "executor-agent/store/environment_store.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #include <map>
@@ -7,6 +9,7 @@
 #include <utility>
 
 #include "common/base/file.h"
+#include "common/base/unique_fd.h"
 #include "executor-agent/store/store_layout.h"
 
 namespace envicutor::agent {
@@ -24,18 +27,30 @@ struct FileIdentity {
   }
 };
 
+FileIdentity IdentityOf(const struct stat& info) { return {info.st_ino, info.st_mtim}; }
+
+// What the users of an environment share while there are any: a lock that says so to whoever wants
+// to remove it, in whatever process.
+struct Use {
+  UniqueFd lock;
+  std::shared_ptr<const PreparedEnvironment> environment;
+};
+
 class LocalEnvironmentStore final : public EnvironmentStore {
  public:
   LocalEnvironmentStore(std::string root, EnvironmentSource* source)
       : layout_(std::move(root)), source_(source) {}
 
-  Result<std::shared_ptr<const PreparedEnvironment>> Get(const std::string& hash) override {
+  Result<std::shared_ptr<const PreparedEnvironment>> Get(const std::string& hash,
+                                                         const std::string& store_path,
+                                                         std::stop_token stop) override {
     if (!IsEnvironmentHash(hash)) {
       return InvalidArgument("not an environment's hash: " + hash.substr(0, 64));
     }
     Result<std::shared_ptr<const PreparedEnvironment>> found = GetLocal(hash);
-    if (found.ok() || found.status().code() != Code::kNotFound || source_ == nullptr) return found;
-    ENVICUTOR_RETURN_IF_ERROR(source_->Fetch(hash));
+    if (found.ok() || found.status().code() != Code::kNotFound) return found;
+    if (source_ == nullptr || store_path.empty()) return found;
+    ENVICUTOR_RETURN_IF_ERROR(source_->Fetch(hash, store_path, std::move(stop)));
     return GetLocal(hash);
   }
 
@@ -43,6 +58,7 @@ class LocalEnvironmentStore final : public EnvironmentStore {
   struct Cached {
     FileIdentity identity;
     std::shared_ptr<const PreparedEnvironment> environment;
+    std::weak_ptr<const Use> use;
   };
 
   Result<std::shared_ptr<const PreparedEnvironment>> GetLocal(const std::string& hash) {
@@ -55,19 +71,47 @@ class LocalEnvironmentStore final : public EnvironmentStore {
       }
       return ErrnoStatus(errno, layout_.EnvironmentFile(hash));
     }
-    const FileIdentity identity{info.st_ino, info.st_mtim};
+    const FileIdentity identity = IdentityOf(info);
+    std::shared_ptr<const PreparedEnvironment> environment;
     {
       const std::lock_guard lock(mutex_);
       const auto found = cache_.find(hash);
       if (found != cache_.end() && found->second.identity == identity) {
-        return found->second.environment;
+        if (const std::shared_ptr<const Use> use = found->second.use.lock()) return Share(use);
+        environment = found->second.environment;
       }
     }
-    // Read outside the lock: the disk may be slow, and reading twice does no harm.
-    ENVICUTOR_ASSIGN(std::shared_ptr<const PreparedEnvironment> environment, Read(hash));
+    // Outside the lock: the disk may be slow, and reading twice does no harm.
+    ENVICUTOR_ASSIGN(UniqueFd in_use, LockForUse(hash, identity));
+    if (!environment) {
+      ENVICUTOR_ASSIGN(environment, Read(hash));
+    }
+    auto use = std::make_shared<const Use>(Use{std::move(in_use), environment});
     const std::lock_guard lock(mutex_);
-    cache_[hash] = {identity, environment};
-    return environment;
+    cache_[hash] = {identity, environment, use};
+    return Share(use);
+  }
+
+  static std::shared_ptr<const PreparedEnvironment> Share(const std::shared_ptr<const Use>& use) {
+    return {use, use->environment.get()};
+  }
+
+  // Shared; who removes it takes it exclusively (install.cpp). Also says when it was last used.
+  [[nodiscard]] Result<UniqueFd> LockForUse(const std::string& hash,
+                                            const FileIdentity& identity) const {
+    const std::string file = layout_.EnvironmentFile(hash);
+    const Status removed = NotFound("environment " + hash + " is being removed from this node");
+    UniqueFd lock(::open(file.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+    if (!lock.valid()) return errno == ENOENT ? removed : ErrnoStatus(errno, file);
+    struct stat held {};
+    struct stat there {};
+    if (::flock(lock.get(), LOCK_SH | LOCK_NB) != 0 || ::fstat(lock.get(), &held) != 0 ||
+        ::lstat(file.c_str(), &there) != 0 || !(IdentityOf(held) == identity) ||
+        !(IdentityOf(there) == identity)) {
+      return removed;
+    }
+    ::utimensat(AT_FDCWD, layout_.EnvironmentDir(hash).c_str(), nullptr, 0);
+    return lock;
   }
 
   [[nodiscard]] Result<std::shared_ptr<const PreparedEnvironment>> Read(

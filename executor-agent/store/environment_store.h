@@ -1,9 +1,8 @@
 // The environments of a store volume, as the agent uses them: which folder a box gets as
 // /nix/store, which shell runs its scripts, which variables were captured. Read-only: what writes
-// the volume is the builder (executor-agent/builder) and, later, a substituter behind
-// EnvironmentSource.
+// the volume is the builder (executor-agent/builder) and the substituter behind EnvironmentSource.
 //
-//   ENVICUTOR_ASSIGN(auto environment, store->Get(request.environment_hash));
+//   ENVICUTOR_ASSIGN(auto environment, store->Get(hash, store_path, stop));
 //   sandbox->NewBox(environment->box, ...);  // environment->built.variables,
 //   environment->built.closure
 //
@@ -12,6 +11,7 @@
 #pragma once
 
 #include <memory>
+#include <stop_token>
 #include <string>
 
 #include "common/api/environment.h"
@@ -30,8 +30,11 @@ class EnvironmentSource {
  public:
   virtual ~EnvironmentSource() = default;
   // OK: environments/HASH and views/HASH are complete on the store volume. NotFound: nobody has it.
-  // Unavailable: try again later. Several callers at once for one hash must fetch once.
-  [[nodiscard]] virtual Status Fetch(const std::string& hash) = 0;
+  // PermissionDenied: what the cache has is not what somebody trusted signed. Unavailable and the
+  // rest: try again later. Cancelled: `stop` came first. Several callers at once for one hash fetch
+  // once.
+  [[nodiscard]] virtual Status Fetch(const std::string& hash, const std::string& store_path,
+                                     std::stop_token stop) = 0;
 };
 
 // Thread-safe.
@@ -39,11 +42,16 @@ class EnvironmentStore {
  public:
   virtual ~EnvironmentStore() = default;
   // From memory after the first time (one stat a call, so that a removed environment is noticed).
-  // NotFound: it is not on this node (the agent answers "environment unavailable").
+  // While what it gives is held, nobody removes the environment from this node.
+  // NotFound: it is not on this node, and without a store path or a source nothing brings it.
   // InvalidArgument: not a hash. FailedPrecondition: it is there but must not be used; the message
-  // says why.
+  // says why. Else: what EnvironmentSource::Fetch said.
   [[nodiscard]] virtual Result<std::shared_ptr<const PreparedEnvironment>> Get(
-      const std::string& hash) = 0;
+      const std::string& hash, const std::string& store_path, std::stop_token stop) = 0;
+  // Only what is here.
+  [[nodiscard]] Result<std::shared_ptr<const PreparedEnvironment>> Get(const std::string& hash) {
+    return Get(hash, "", {});
+  }
 };
 
 // `root` is the volume (layout in common/api/environment.h). `source` may be nullptr; it must

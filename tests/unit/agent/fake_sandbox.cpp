@@ -92,7 +92,9 @@ int64_t FakeSandbox::last_max_disk() const {
   return last_max_disk_;
 }
 
-Result<std::shared_ptr<const PreparedEnvironment>> FakeStore::Get(const std::string& hash) {
+Result<std::shared_ptr<const PreparedEnvironment>> FakeStore::Get(const std::string& hash,
+                                                                  const std::string&,
+                                                                  std::stop_token) {
   if (hash != kHash) return NotFound("environment " + hash + " is not on this node");
   auto environment = std::make_shared<PreparedEnvironment>();
   environment->box = {"/view", "/nix/store/x-bash/bin/bash", "/nix/store/x-coreutils/bin/env"};

@@ -68,7 +68,9 @@ class FakeSandbox final : public Sandbox {
 
 class FakeStore final : public EnvironmentStore {
  public:
-  Result<std::shared_ptr<const PreparedEnvironment>> Get(const std::string& hash) override;
+  Result<std::shared_ptr<const PreparedEnvironment>> Get(const std::string& hash,
+                                                         const std::string&,
+                                                         std::stop_token) override;
 };
 
 inline constexpr const char* kHash = "0123456789abcdef0123456789abcdef";

@@ -132,7 +132,7 @@ class FakeSource final : public EnvironmentSource {
  public:
   std::function<Status(const std::string&)> fetch;
   int calls = 0;
-  Status Fetch(const std::string& hash) override {
+  Status Fetch(const std::string& hash, const std::string&, std::stop_token) override {
     ++calls;
     return fetch(hash);
   }
@@ -142,13 +142,13 @@ TEST_F(EnvironmentStoreTest, AsksItsSourceForWhatIsNotThere) {
   FakeSource source;
   source.fetch = [](const std::string&) { return Unavailable("the cache is down"); };
   const auto store = NewEnvironmentStore(root_, &source);
-  EXPECT_EQ(store->Get(kHash).status().code(), Code::kUnavailable);
+  EXPECT_EQ(store->Get(kHash, kEnvironment, {}).status().code(), Code::kUnavailable);
   source.fetch = [this](const std::string&) {
     Write(Built());
     return OkStatus();
   };
-  EXPECT_TRUE(store->Get(kHash).ok());
-  EXPECT_TRUE(store->Get(kHash).ok());
+  EXPECT_TRUE(store->Get(kHash, kEnvironment, {}).ok());
+  EXPECT_TRUE(store->Get(kHash, kEnvironment, {}).ok());
   EXPECT_EQ(source.calls, 2);
 }
 

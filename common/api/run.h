@@ -13,7 +13,11 @@
 //                                        everything that is not acknowledged
 //   POST   /v1/results/ack               {"runs": [{"uid","attempt"}]}: the agent forgets them
 //   GET    /v1/info                      -> AgentInfo
-//   GET    /healthz /readyz
+//   PUT    /v1/environments              {"environments": [{"hash","storePath","kind":
+//   "runtime"|"submission"}]}: all that are in use anywhere; runtimes' are fetched ahead, what is
+//   not named may go -> {"environments": [{"hash","state":
+//   "Ready|Fetching|Failed|Absent","message", "sizeBytes"}], "bytes", "maxBytes"} (maxBytes 0: not
+//   bounded) GET    /healthz /readyz
 //
 // `instance` is a random id of the agent's process: when it changes, start again from after=0.
 // Mutual TLS; everything is bounded. Bytes that need not be UTF-8 travel as base64.
@@ -88,6 +92,8 @@ struct RunRequest {
   std::string trace_id;          // trace.h; not in the JSON, it travels as the header traceparent
   std::string runtime;           // for logs and metrics
   std::string environment_hash;  // which environment; the agent's store module finds or fetches it
+  std::string environment_store_path;  // what to fetch when it is not there; "": it must be there
+  std::string environment_node;  // only executors on this node have it (`cache: false`); "": any
   std::vector<RunFile> files;    // spec.source is one of them
   std::string archive;           // raw bytes of a .zip or .tar.gz, or ""
   Limits extract_limits;         // resolved; used with archive
@@ -118,7 +124,11 @@ struct RunResult {
   Verdict verdict = Verdict::kNone;
   bool cancelled = false;
   bool deadline_exceeded = false;
-  std::string message;  // one sentence for a person
+  // Nothing ran: the environment could not be brought to the executor. Another try, there or
+  // elsewhere, may go well.
+  bool environment_unavailable = false;
+  int64_t environment_fetch_millis = 0;  // what bringing it took; 0: it was there
+  std::string message;                   // one sentence for a person
   std::optional<StageResult> extract;
   std::optional<StageResult> compile;
   std::optional<StageResult> run;

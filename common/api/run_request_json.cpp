@@ -159,6 +159,10 @@ Status ReadIdentity(const Json& object, RunRequest* request) {
   ENVICUTOR_RETURN_IF_ERROR(ReadBoundedString(object, "runtime", kMaxNameBytes, &request->runtime));
   ENVICUTOR_RETURN_IF_ERROR(
       ReadBoundedString(object, "environmentHash", kMaxUidBytes, &request->environment_hash));
+  ENVICUTOR_RETURN_IF_ERROR(ReadBoundedString(object, "environmentStorePath", kMaxPathBytes,
+                                              &request->environment_store_path));
+  ENVICUTOR_RETURN_IF_ERROR(
+      ReadBoundedString(object, "environmentNode", kMaxNameBytes, &request->environment_node));
   const std::string& hash = request->environment_hash;
   // It becomes part of a path in the store.
   if (hash.empty() || hash.find_first_not_of("0123456789abcdef") != std::string::npos) {
@@ -220,6 +224,8 @@ Json RunRequestToJson(const RunRequest& request) {
                  {"name", request.name},
                  {"runtime", request.runtime},
                  {"environmentHash", request.environment_hash},
+                 {"environmentStorePath", request.environment_store_path},
+                 {"environmentNode", request.environment_node},
                  {"run", RunStageToJson(request.run)},
                  {"stopOnFirstFailure", request.stop_on_first_failure},
                  {"outputFiles", request.output_files},

@@ -45,6 +45,8 @@ Json RunResultToJson(const RunResult& result) {
                  {"verdict", VerdictName(result.verdict)},
                  {"cancelled", result.cancelled},
                  {"deadlineExceeded", result.deadline_exceeded},
+                 {"environmentUnavailable", result.environment_unavailable},
+                 {"environmentFetchMillis", result.environment_fetch_millis},
                  {"message", result.message},
                  {"compileCached", result.compile_cached},
                  {"startedUnixMillis", result.started_unix_millis},
@@ -81,6 +83,10 @@ Result<RunResult> RunResultFromJson(const Json& object) {
   ENVICUTOR_RETURN_IF_ERROR(ReadVerdict(object, &result.verdict));
   ENVICUTOR_RETURN_IF_ERROR(ReadBool(object, "cancelled", &result.cancelled));
   ENVICUTOR_RETURN_IF_ERROR(ReadBool(object, "deadlineExceeded", &result.deadline_exceeded));
+  ENVICUTOR_RETURN_IF_ERROR(
+      ReadBool(object, "environmentUnavailable", &result.environment_unavailable));
+  ENVICUTOR_RETURN_IF_ERROR(ReadBoundedInt(object, "environmentFetchMillis", 0, INT64_MAX,
+                                           &result.environment_fetch_millis));
   ENVICUTOR_RETURN_IF_ERROR(
       ReadBoundedString(object, "message", wire::kMaxTextBytes, &result.message));
   ENVICUTOR_RETURN_IF_ERROR(ReadStage(object, "extract", &result.extract));

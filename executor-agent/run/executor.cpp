@@ -329,6 +329,23 @@ void FinishStopped(StopReason reason, RunResult& result) {
 
 }  // namespace
 
+Result<std::shared_ptr<const PreparedEnvironment>> Executor::GetEnvironment(
+    const RunRequest& request, const RunControl& control, const OnStage& on_stage,
+    RunResult* result) {
+  auto environment = store_.Get(request.environment_hash);
+  if (environment.ok() || environment.status().code() != Code::kNotFound ||
+      request.environment_store_path.empty()) {
+    return environment;
+  }
+  on_stage("environment");
+  const SteadyTime begin = clock_.Now();
+  environment =
+      store_.Get(request.environment_hash, request.environment_store_path, control.token());
+  result->environment_fetch_millis = std::max<int64_t>(
+      1, std::chrono::duration_cast<std::chrono::milliseconds>(clock_.Now() - begin).count());
+  return environment;
+}
+
 RunResult Executor::Execute(const RunRequest& request, const RunControl& control,
                             const OnStage& on_stage) {
   const SteadyTime begin = clock_.Now();
@@ -337,13 +354,17 @@ RunResult Executor::Execute(const RunRequest& request, const RunControl& control
   result.attempt = request.attempt;
   result.started_unix_millis = UnixMillis(clock_.WallNow());
   Execution execution(sandbox_, cache_, request, control, on_stage, on_stage_done_, result);
-  const auto environment = store_.Get(request.environment_hash);
-  if (!environment.ok()) {
+  const auto environment = GetEnvironment(request, control, on_stage, &result);
+  if (environment.ok()) {
+    execution.Run(**environment);
+  } else if (!control.stopped()) {
+    const Code code = environment.status().code();
+    // What is here but of no use stays so; the rest may pass, or be better elsewhere.
+    result.environment_unavailable =
+        code != Code::kFailedPrecondition && code != Code::kInvalidArgument;
     result.verdict = Verdict::kEnvironmentError;
     result.message =
         "the environment is not usable on this executor: " + environment.status().message();
-  } else {
-    execution.Run(**environment);
   }
   // A result that was complete before the stop came is kept.
   if (result.verdict == Verdict::kNone) FinishStopped(control.reason(), result);

@@ -21,7 +21,8 @@ namespace envicutor::agent {
 
 class Executor {
  public:
-  // "extract", "compile", "run" or "tests", as the stage begins. Must not block.
+  // "environment" (it is fetched first), "extract", "compile", "run" or "tests", as the stage
+  // begins. Must not block.
   using OnStage = std::function<void(std::string_view stage)>;
   // A stage of the program's own ended (not taken from the cache): for metrics. May be empty.
   using OnStageDone = std::function<void(std::string_view stage, const api::StageResult& result)>;
@@ -39,6 +40,11 @@ class Executor {
                                        const OnStage& on_stage);
 
  private:
+  Result<std::shared_ptr<const PreparedEnvironment>> GetEnvironment(const api::RunRequest& request,
+                                                                    const RunControl& control,
+                                                                    const OnStage& on_stage,
+                                                                    api::RunResult* result);
+
   Sandbox& sandbox_;
   EnvironmentStore& store_;
   CompileCache& cache_;

@@ -14,6 +14,7 @@
 #include "executor-agent/journal/journal.h"
 #include "executor-agent/run/executor.h"
 #include "executor-agent/server/api_handler.h"
+#include "executor-agent/server/environments.h"
 #include "executor-agent/server/runs.h"
 #include "executor-agent/store/environment_store.h"
 
@@ -50,7 +51,8 @@ class AgentProcess final : public Agent {
         journal_(std::move(journal)),
         timers_(clock_),
         log_(RandomUuid(), clock_, timers_),
-        store_(NewEnvironmentStore(options.store)),
+        environments_(options, metrics_),
+        store_(NewEnvironmentStore(options.store, environments_.source())),
         cache_(static_cast<size_t>(options.compile_cache_entries), options.compile_cache_bytes),
         executor_(*sandbox_, *store_, cache_, clock_,
                   [this](std::string_view stage, const api::StageResult& result) {
@@ -63,7 +65,7 @@ class AgentProcess final : public Agent {
               return Execute(request, control, on_stage);
             },
             *journal_, log_, timers_, clock_, metrics_),
-        handler_(StaticInfo(), runs_, log_) {
+        handler_(StaticInfo(), runs_, log_, environments_) {
     metrics::SetBuildInfo(registry_, ENVICUTOR_VERSION);
     on_render_ = registry_.OnRender([this] { UpdateGauges(); });
   }
@@ -191,6 +193,7 @@ class AgentProcess final : public Agent {
   std::unique_ptr<Journal> journal_;
   Timers timers_;
   ResultLog log_;
+  Environments environments_;
   std::unique_ptr<EnvironmentStore> store_;
   CompileCache cache_;
   Executor executor_;

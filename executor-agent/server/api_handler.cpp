@@ -96,6 +96,9 @@ http::Response ApiHandler::Answer(const http::ServerRequest& request) {
   if (request.path == "/v1/info") {
     return request.method == "GET" ? Info() : MethodNotAllowed("GET");
   }
+  if (request.path == "/v1/environments") {
+    return request.method == "PUT" ? PutEnvironments(request) : MethodNotAllowed("PUT");
+  }
   if (request.path == "/v1/results/ack") {
     return request.method == "POST" ? Acknowledge(request) : MethodNotAllowed("POST");
   }
@@ -151,6 +154,14 @@ http::Response ApiHandler::Info() const {
   info.busy_slots = load.busy_slots;
   info.draining = load.draining;
   return JsonResponse(200, api::AgentInfoToJson(info));
+}
+
+http::Response ApiHandler::PutEnvironments(const http::ServerRequest& request) {
+  const Result<Json> body = ParseJson(request.body);
+  if (!body.ok()) return Refusal(400, body.status().message());
+  const Result<Json> answer = environments_.Put(*body);
+  if (!answer.ok()) return Refusal(400, answer.status().message());
+  return JsonResponse(200, *answer);
 }
 
 http::Response ApiHandler::Acknowledge(const http::ServerRequest& request) {

@@ -6,6 +6,7 @@
 
 #include "common/api/run.h"
 #include "common/http/server.h"
+#include "executor-agent/server/environments.h"
 #include "executor-agent/server/result_log.h"
 #include "executor-agent/server/runs.h"
 
@@ -18,8 +19,8 @@ inline constexpr std::string_view kOperatorName = "envicutor-operator";
 class ApiHandler {
  public:
   // `info`: what does not change (the rest is filled in). All must outlive the handler.
-  ApiHandler(api::AgentInfo info, Runs& runs, ResultLog& log)
-      : info_(std::move(info)), runs_(runs), log_(log) {}
+  ApiHandler(api::AgentInfo info, Runs& runs, ResultLog& log, Environments& environments)
+      : info_(std::move(info)), runs_(runs), log_(log), environments_(environments) {}
 
   void operator()(const http::ServerRequest& request,
                   const std::shared_ptr<http::ResponseWriter>& writer);
@@ -31,12 +32,14 @@ class ApiHandler {
   http::Response List() const;
   http::Response Acknowledge(const http::ServerRequest& request);
   http::Response Info() const;
+  http::Response PutEnvironments(const http::ServerRequest& request);
   void Results(const http::ServerRequest& request,
                const std::shared_ptr<http::ResponseWriter>& writer);
 
   const api::AgentInfo info_;
   Runs& runs_;
   ResultLog& log_;
+  Environments& environments_;
 };
 
 // /healthz: 200 "ok". /readyz: 200 when `not_ready` gives "", else 503 with what it gives.

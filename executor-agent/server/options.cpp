@@ -85,6 +85,45 @@ Status SetSandbox(AgentOptions& options, const std::string& text) {
   return OkStatus();
 }
 
+// A Nix setting's value: one line, which cannot begin another setting.
+Status CheckSetting(const std::string& text, size_t max_bytes) {
+  if (text.size() > max_bytes) {
+    return InvalidArgument("has " + std::to_string(text.size()) + " bytes, more than the maximum " +
+                           std::to_string(max_bytes));
+  }
+  for (const char c : text) {
+    if (c < ' ' || c > '~') return InvalidArgument("must be printable ASCII on one line");
+  }
+  return OkStatus();
+}
+
+Status SetCacheUrl(AgentOptions& options, const std::string& text) {
+  ENVICUTOR_RETURN_IF_ERROR(CheckSetting(text, 4096));
+  if (!text.empty() &&
+      (text.find("://") == std::string::npos || text.find(' ') != std::string::npos))
+    return InvalidArgument("\"" + text + "\" must be one URL: file://, http://, https:// or s3://");
+  options.cache_url = text;
+  return OkStatus();
+}
+
+Status SetCacheKeys(AgentOptions& options, const std::string& text) {
+  ENVICUTOR_RETURN_IF_ERROR(CheckSetting(text, 16384));
+  options.cache_public_keys = text;
+  return OkStatus();
+}
+
+Status SetCacheUpstreams(AgentOptions& options, const std::string& text) {
+  ENVICUTOR_RETURN_IF_ERROR(CheckSetting(text, 16384));
+  options.cache_upstreams = text;
+  return OkStatus();
+}
+
+Status SetCacheTimeout(AgentOptions& options, const std::string& text) {
+  ENVICUTOR_ASSIGN(options.cache_timeout_millis, api::ParseDurationMillis(text));
+  if (options.cache_timeout_millis <= 0) return InvalidArgument("must be more than 0");
+  return OkStatus();
+}
+
 Status SetDrainTimeout(AgentOptions& options, const std::string& text) {
   ENVICUTOR_ASSIGN(options.drain_timeout_millis, api::ParseDurationMillis(text));
   return OkStatus();
@@ -134,6 +173,17 @@ const std::vector<Flag>& Flags() {
              &AgentOptions::first_uid, 1000, 2'000'000'000),
       Text("--store", "DIR", "the store volume with the environments (/var/lib/envicutor/store)",
            &AgentOptions::store),
+      {"--cache-url", "URL",
+       "the binary cache that environments are fetched from: file://, http(s)://, s3:// (none)",
+       SetCacheUrl},
+      {"--cache-public-keys", "KEYS", "NAME:BASE64 ...: what none of them signed is refused (none)",
+       SetCacheKeys},
+      {"--cache-upstreams", "URLS", "more binary caches, asked after --cache-url (none)",
+       SetCacheUpstreams},
+      Bytes("--cache-max-size", "what the store may hold; least recently used goes first (20Gi)",
+            &AgentOptions::cache_max_bytes),
+      {"--cache-timeout", "DURATION", "how long fetching one environment may take (10m)",
+       SetCacheTimeout},
       Text("--state-dir", "DIR",
            "journal and sandbox state, survives restarts (/var/lib/envicutor/agent)",
            &AgentOptions::state_dir),
@@ -199,6 +249,10 @@ Result<AgentOptions> ParseAgentOptions(const std::vector<std::string>& arguments
     }
     const Status set = flag->set(options, value);
     if (!set.ok()) return set.WithContext(name);
+  }
+  if (!options.cache_url.empty() && options.cache_public_keys.empty()) {
+    return InvalidArgument(
+        "--cache-url needs --cache-public-keys: nothing that nobody signed is taken from a cache");
   }
   if (options.memory_bytes == 0) {
     options.memory_bytes = int64_t{::sysconf(_SC_PHYS_PAGES)} * ::sysconf(_SC_PAGESIZE) / 2;

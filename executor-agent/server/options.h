@@ -25,6 +25,11 @@ struct AgentOptions {
   std::string sandbox = "native";
   int64_t memory_bytes = 0;
   std::string store = "/var/lib/envicutor/store";
+  std::string cache_url;          // "": environments come only from builders on this node
+  std::string cache_public_keys;  // "name:base64 ..."
+  std::string cache_upstreams;    // "url ..."
+  int64_t cache_max_bytes = 20LL << 30;
+  int64_t cache_timeout_millis = 600'000;  // of one fetch
   std::string state_dir = "/var/lib/envicutor/agent";
   std::string tls_dir = "/etc/envicutor/tls";
   bool allow_degraded = false;

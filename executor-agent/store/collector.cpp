@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <memory>
-#include <optional>
 #include <utility>
 
 #include "common/base/file.h"
@@ -78,11 +77,7 @@ std::vector<StoredEnvironment> Collector::List(const std::set<std::string>& live
     environment.hash = name;
     environment.last_used = info.st_mtim.tv_sec;
     environment.live = live.contains(name);
-    const Result<std::string> text = ReadFile(layout_.EnvironmentFile(name));
-    if (text.ok()) {
-      const Result<Json> json = ParseJson(*text, 16);
-      if (json.ok()) environment.size_bytes = GetInt(*json, "closureSizeBytes");
-    }
+    environment.size_bytes = std::max<int64_t>(InstalledBytes(layout_, name), 0);
     list.push_back(std::move(environment));
   }
   return list;
@@ -104,13 +99,15 @@ Result<int64_t> Collector::StoreBytes() const {
   return bytes;
 }
 
-Result<Collected> Collector::Collect(const std::set<std::string>& live, bool force) const {
+Result<Collected> Collector::Collect(const std::set<std::string>& live,
+                                     int64_t needed_bytes) const {
   Collected result;
   ENVICUTOR_ASSIGN(result.bytes, StoreBytes());
-  if (result.bytes <= options_.max_bytes && !force) return result;
+  const int64_t over = result.bytes - options_.max_bytes;
+  if (over <= 0 && needed_bytes <= 0) return result;
   ENVICUTOR_ASSIGN(const auto locks, LockForCollection(layout_));
-  for (const std::string& hash :
-       ChooseEvictions(List(live), result.bytes - options_.max_bytes, options_.may_fetch_again)) {
+  for (const std::string& hash : ChooseEvictions(List(live), std::max(over, needed_bytes),
+                                                 options_.may_fetch_again && over > 0)) {
     const Status status = UninstallEnvironment(layout_, hash);
     if (status.ok()) {
       result.removed.push_back(hash);

@@ -48,10 +48,11 @@ class Collector {
   [[nodiscard]] std::vector<StoredEnvironment> List(const std::set<std::string>& live) const;
   // The sizes of all paths that are registered, added up.
   [[nodiscard]] Result<int64_t> StoreBytes() const;
-  // Evicts and collects when the store is over its bound, or when `force`: then what refused
-  // fetches left is removed too. Unavailable: a build or a fetch is going on; try again later.
-  // Environments in use stay.
-  [[nodiscard]] Result<Collected> Collect(const std::set<std::string>& live, bool force) const;
+  // Evicts and collects when the store is over its bound, or when `needed_bytes` are: then what
+  // refused fetches left is removed too, and of the environments only those that are not live.
+  // Unavailable: a build or a fetch is going on; try again later. Environments in use stay.
+  [[nodiscard]] Result<Collected> Collect(const std::set<std::string>& live,
+                                          int64_t needed_bytes) const;
 
  private:
   const CollectorOptions options_;

@@ -4,6 +4,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <memory>
 #include <set>
 #include <utility>
@@ -85,6 +86,14 @@ std::optional<api::BuiltEnvironment> FindInstalled(const StoreLayout& layout,
   const Result<std::shared_ptr<const PreparedEnvironment>> found = store->Get(hash);
   if (!found.ok()) return std::nullopt;
   return (*found)->built;
+}
+
+int64_t InstalledBytes(const StoreLayout& layout, const std::string& hash) {
+  if (!IsEnvironmentHash(hash)) return -1;
+  const Result<std::string> text = ReadFile(layout.EnvironmentFile(hash));
+  if (!text.ok()) return -1;
+  const Result<Json> json = ParseJson(*text, 16);
+  return json.ok() ? std::max<int64_t>(GetInt(*json, "closureSizeBytes"), 0) : -1;
 }
 
 Status InstallEnvironment(const StoreLayout& layout, const std::string& path_info,

@@ -20,6 +20,10 @@ namespace envicutor::agent {
 [[nodiscard]] std::optional<api::BuiltEnvironment> FindInstalled(const StoreLayout& layout,
                                                                  const std::string& hash);
 
+// The size of an installed environment's closure; -1 when it is not there. Cheaper than the above:
+// for lists.
+[[nodiscard]] int64_t InstalledBytes(const StoreLayout& layout, const std::string& hash);
+
 // `path_info` is `nix path-info --json -r` of environment->store_path: what is registered as valid,
 // which is more than what is there. Fills in the rest of `environment` (hash and store_path are
 // set) and writes environment.json last. One that is complete already is left as it is: runs may

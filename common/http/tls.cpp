@@ -3,6 +3,8 @@
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
 
+#include <ctime>
+
 #include "common/http/openssl_ptr.h"
 #include "common/http/tls_context.h"
 
@@ -160,6 +162,42 @@ Result<KeyPair> IssueCert(const KeyPair& ca, const CertRequest& request, WallTim
     return Failed("certificate signature");
   }
   return ToPem(cert.get(), key.get());
+}
+
+namespace {
+
+X509Ptr ReadCert(const std::string& pem) {
+  const BioPtr bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  return X509Ptr(bio ? PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr) : nullptr);
+}
+
+Result<WallTime> TimeOf(const ASN1_TIME* time) {
+  std::tm broken{};
+  if (ASN1_TIME_to_tm(time, &broken) != 1) return Failed("certificate validity");
+  return WallTime(std::chrono::system_clock::from_time_t(::timegm(&broken)));
+}
+
+}  // namespace
+
+Result<CertValidity> ValidityOf(const std::string& cert_pem) {
+  const X509Ptr cert = ReadCert(cert_pem);
+  if (!cert) return InvalidArgument("the certificate is not PEM: " + OpenSslError());
+  CertValidity validity;
+  ENVICUTOR_ASSIGN(validity.not_before, TimeOf(X509_get0_notBefore(cert.get())));
+  ENVICUTOR_ASSIGN(validity.not_after, TimeOf(X509_get0_notAfter(cert.get())));
+  return validity;
+}
+
+bool IsSignedBy(const std::string& cert_pem, const std::string& ca_pem) {
+  const X509Ptr cert = ReadCert(cert_pem);
+  const X509Ptr ca = ReadCert(ca_pem);
+  if (!cert || !ca) {
+    (void)OpenSslError();  // empties the queue
+    return false;
+  }
+  const bool good = X509_verify(cert.get(), X509_get0_pubkey(ca.get())) == 1;
+  if (!good) (void)OpenSslError();
+  return good;
 }
 
 }  // namespace envicutor::http

@@ -45,4 +45,13 @@ struct CertRequest {
 [[nodiscard]] Result<KeyPair> IssueCert(const KeyPair& ca, const CertRequest& request, WallTime now,
                                         Duration validity);
 
+struct CertValidity {
+  WallTime not_before;
+  WallTime not_after;
+};
+// Of the first certificate. InvalidArgument: the text is not PEM.
+[[nodiscard]] Result<CertValidity> ValidityOf(const std::string& cert_pem);
+// True when `ca_pem`'s first certificate signed `cert_pem`'s; false for anything unreadable.
+[[nodiscard]] bool IsSignedBy(const std::string& cert_pem, const std::string& ca_pem);
+
 }  // namespace envicutor::http

@@ -25,6 +25,7 @@ constexpr Command kCommands[] = {
      "Apply a folder of Runtimes and report their self-tests"},
     {"apiserver", ApiServerCommand, "The embedded Kubernetes API server (a part of up)"},
     {"node", NodeCommand, "A node for executor and builder pods (a part of up)"},
+    {"setup", SetupCommand, "Prepare a cluster: keys, certificates, pools (the Helm chart's Jobs)"},
     {"version", VersionCommand, "Print the version"},
 };
 

@@ -23,6 +23,7 @@ int RunCommand(const Arguments& argv);
 int TestRuntimesCommand(const Arguments& argv);
 int ApiServerCommand(const Arguments& argv);
 int NodeCommand(const Arguments& argv);
+int SetupCommand(const Arguments& argv);
 int VersionCommand(const Arguments& argv);
 
 // Parses; when that ends the command (help, a mistake) true, with the exit code.

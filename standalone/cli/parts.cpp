@@ -98,6 +98,8 @@ int NodeCommand(const Arguments& argv) {
                "where executors run: on the host, or each in a User-Mode-Linux machine");
   flags.String("data-dir", &options.data_dir, "DIR", "state is kept below DIR/node");
   flags.String("namespace", &options.ns, "NS", "whose pods it runs");
+  flags.String("system-namespace", &options.system_ns, "NS",
+               "run every pod of this namespace too: operator, Jobs");
   int exit_code = 0;
   if (ParsedToEnd(flags, argv, &exit_code)) return exit_code;
   log::Configure("node", log::Level::kInfo, LogFormat());

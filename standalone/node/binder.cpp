@@ -46,9 +46,9 @@ bool Over(const Json& pod) {
 
 }  // namespace
 
-bool WantsPlacement(const Json& pod) {
+bool WantsPlacement(const Json& pod, bool any_component) {
   const std::string component = Component(pod);
-  return (component == "executor" || component == "builder") &&
+  return (any_component || component == "executor" || component == "builder") &&
          GetString(At(pod, {"spec"}), "nodeName").empty() &&
          GetString(At(pod, {"metadata"}), "deletionTimestamp").empty() && !Over(pod);
 }

@@ -22,8 +22,8 @@ struct Placement {
   std::string message;  // why not: "0/1 nodes are available: 1 Insufficient memory."
 };
 
-// Executor and builder pods without a node, which nobody is deleting.
-[[nodiscard]] bool WantsPlacement(const Json& pod);
+// Executor and builder pods, or any, without a node, which nobody is deleting.
+[[nodiscard]] bool WantsPlacement(const Json& pod, bool any_component = false);
 // Bound to `node`, and not over.
 [[nodiscard]] bool Occupies(const Json& pod, const std::string& node);
 

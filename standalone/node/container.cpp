@@ -23,13 +23,45 @@ constexpr size_t kMaxTerminationMessage = 4096;
 constexpr char kPath[] =
     "/opt/envicutor/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-DataLookup LookupIn(kube::Client& client, const std::string& ns) {
-  return [&client, ns](VolumeSpec::Kind kind,
-                       const std::string& name) -> Result<std::map<std::string, std::string>> {
+using Data = std::map<std::string, std::string>;
+
+// The seconds that a kubelet asks for too; a kube-apiserver extends exactly these to a year, as
+// this node asks once for each start of a container.
+constexpr int64_t kTokenSeconds = 3607;
+
+// A token of the pod's service account, bound to the pod: it ends with it.
+Result<Data> RequestToken(kube::Client& client, const PodSpec& pod, const std::string& audience) {
+  const kube::ResourceType type{"authentication.k8s.io", "v1", "tokenrequests", "TokenRequest",
+                                true};
+  const kube::ResourceType at{"", "v1", "serviceaccounts/" + pod.service_account + "/token",
+                              "TokenRequest", true};
+  Json spec = {{"expirationSeconds", kTokenSeconds},
+               {"audiences", Json::array()},
+               {"boundObjectRef",
+                {{"kind", "Pod"}, {"apiVersion", "v1"}, {"name", pod.name}, {"uid", pod.uid}}}};
+  if (!audience.empty()) spec["audiences"].push_back(audience);
+  const Result<Json> made = client.Create(
+      at, pod.ns, {{"apiVersion", type.ApiVersion()}, {"kind", type.kind}, {"spec", spec}});
+  if (!made.ok()) return made.status().WithContext("a token of " + pod.service_account);
+  return Data{{"token", GetString(At(*made, {"status"}), "token")}};
+}
+
+Result<Data> FieldOf(const PodSpec& pod, const std::string& path) {
+  if (path == "metadata.namespace") return Data{{"value", pod.ns}};
+  if (path == "metadata.name") return Data{{"value", pod.name}};
+  if (path == "metadata.uid") return Data{{"value", pod.uid}};
+  return InvalidArgument("downwardAPI: \"" + path + "\" is not supported by this node");
+}
+
+DataLookup LookupIn(kube::Client& client, const PodSpec& pod) {
+  return [&client, &pod](VolumeSpec::Kind kind, const std::string& name) -> Result<Data> {
+    if (kind == VolumeSpec::Kind::kToken) return RequestToken(client, pod, name);
+    if (kind == VolumeSpec::Kind::kFields) return FieldOf(pod, name);
+    const std::string& ns = pod.ns;
     const bool secret = kind == VolumeSpec::Kind::kSecret;
     ENVICUTOR_ASSIGN(const Json object,
                      client.Get(secret ? kube::kSecrets : kube::kConfigMaps, ns, name));
-    std::map<std::string, std::string> data;
+    Data data;
     for (const char* member : {"data", "binaryData"}) {
       const bool encoded = secret || std::string_view(member) == "binaryData";
       const Json& entries = At(object, {member});
@@ -56,6 +88,14 @@ std::vector<int> ForwardedPorts(const PodSpec& pod) {
   std::sort(ports.begin(), ports.end());
   ports.erase(std::unique(ports.begin(), ports.end()), ports.end());
   return ports;
+}
+
+bool HasToken(const PodSpec& pod) {
+  return std::any_of(pod.volumes.begin(), pod.volumes.end(), [](const VolumeSpec& volume) {
+    return std::any_of(volume.sources.begin(), volume.sources.end(), [](const VolumeSpec& source) {
+      return source.kind == VolumeSpec::Kind::kToken;
+    });
+  });
 }
 
 // This node has no images: its own programs stand in for them.
@@ -87,6 +127,11 @@ Result<LaunchPlan> MakeLaunchPlan(const NodeContext& context, const PodSpec& pod
   plan.root_dir = pod_dir + "/root";
   plan.bin_dir = context.bin_dir;
   plan.argv = ResolveCommand(pod, variables);
+  if (HasToken(pod)) {
+    // Where a cluster has a Service with an address of its own, this node has the server's.
+    variables.try_emplace("KUBERNETES_SERVICE_HOST", context.api_host);
+    variables.try_emplace("KUBERNETES_SERVICE_PORT", context.api_port);
+  }
   variables.try_emplace("PATH", kPath);
   variables.try_emplace("HOME", "/root");
   variables.try_emplace("HOSTNAME", pod.name);
@@ -131,8 +176,7 @@ std::unique_ptr<Container> Container::Start(NodeContext& context, const PodSpec&
   if (const Status made = MakeDirs(pod_dir + "/root", 0700); !made.ok()) {
     return fail("CreateContainerError", made);
   }
-  const auto plan =
-      MakeLaunchPlan(context, pod, pod_dir, address, LookupIn(*context.client, pod.ns));
+  const auto plan = MakeLaunchPlan(context, pod, pod_dir, address, LookupIn(*context.client, pod));
   if (!plan.ok()) return fail("CreateContainerConfigError", plan.status());
   const std::string log_dir = PodLogDir(context, pod.ns, pod.name, pod.uid);
   if (const Status made = MakeDirs(log_dir, 0750); !made.ok()) {

@@ -9,6 +9,8 @@
 #include <map>
 #include <memory>
 #include <system_error>
+#include <tuple>
+#include <utility>
 
 #include "common/base/file.h"
 #include "common/base/log.h"
@@ -27,6 +29,16 @@ constexpr std::chrono::seconds kRetryPlacement{5};
 constexpr std::chrono::hours kLogCertValidity{24 * 365 * 10};  // made at every start
 constexpr int64_t kMaxPods = 110;
 
+// Of "https://host:port"; the port of https where none is named.
+std::pair<std::string, std::string> HostAndPort(const std::string& url) {
+  const size_t scheme = url.find("://");
+  const std::string rest = url.substr(scheme == std::string::npos ? 0 : scheme + 3);
+  const std::string authority = rest.substr(0, rest.find('/'));
+  const size_t colon = authority.rfind(':');
+  if (colon == std::string::npos || authority.back() == ']') return {authority, "443"};
+  return {authority.substr(0, colon), authority.substr(colon + 1)};
+}
+
 class Node {
  public:
   explicit Node(const NodeOptions& options) : options_(options) {}
@@ -35,7 +47,7 @@ class Node {
     ENVICUTOR_RETURN_IF_ERROR(Prepare());
     ENVICUTOR_RETURN_IF_ERROR(WaitUntilRegistered(stop));
     const std::stop_callback wake(stop, [this] { Notify(); });
-    informer_->Start();
+    for (const auto& informer : informers_) informer->Start();
     Loop(stop);
     StopAll();
     return OkStatus();
@@ -77,12 +89,16 @@ class Node {
     context_.bin_dir = options_.bin_dir;
     ENVICUTOR_RETURN_IF_ERROR(MakeDirs(context_.pods_dir, 0700));
     ENVICUTOR_RETURN_IF_ERROR(MakeDirs(context_.logs_dir, 0750));
-    informer_ = kube::NewInformer(*client_, kube::kPods,
-                                  {.ns = options_.ns, .label_selector = "", .field_selector = ""});
-    informer_->AddHandler(
-        {.on_add = [this](const kube::ObjectPtr& pod) { Seen(pod); },
-         .on_update = [this](const kube::ObjectPtr&, const kube::ObjectPtr& pod) { Seen(pod); },
-         .on_delete = [this](const kube::ObjectPtr& pod) { Gone(pod); }});
+    std::tie(context_.api_host, context_.api_port) = HostAndPort(config.server);
+    for (const std::string& ns : {options_.ns, options_.system_ns}) {
+      if (ns.empty()) continue;
+      informers_.push_back(kube::NewInformer(
+          *client_, kube::kPods, {.ns = ns, .label_selector = "", .field_selector = ""}));
+      informers_.back()->AddHandler(
+          {.on_add = [this](const kube::ObjectPtr& pod) { Seen(pod); },
+           .on_update = [this](const kube::ObjectPtr&, const kube::ObjectPtr& pod) { Seen(pod); },
+           .on_delete = [this](const kube::ObjectPtr& pod) { Gone(pod); }});
+    }
     registration_ = {.name = options_.name,
                      .host_ip = context_.host_ip,
                      .log_port = 0,  // StartLogs'
@@ -184,9 +200,27 @@ class Node {
       for (const auto& [key, pod] : news) Take(pod);
       PlacePending();
       std::erase_if(workers_, [](const auto& entry) { return entry.second->finished(); });
-      if (!cleaned_ && informer_->HasSynced()) RemoveLeftovers();
+      if (!cleaned_ && HaveSynced()) RemoveLeftovers();
       Heartbeat();
     }
+  }
+
+  [[nodiscard]] bool HaveSynced() const {
+    return std::all_of(informers_.begin(), informers_.end(),
+                       [](const auto& informer) { return informer->HasSynced(); });
+  }
+
+  [[nodiscard]] std::vector<kube::ObjectPtr> AllPods() const {
+    std::vector<kube::ObjectPtr> all;
+    for (const auto& informer : informers_) {
+      const std::vector<kube::ObjectPtr> pods = informer->All();
+      all.insert(all.end(), pods.begin(), pods.end());
+    }
+    return all;
+  }
+
+  [[nodiscard]] bool Wants(const Json& pod) const {
+    return WantsPlacement(pod, kube::NamespaceOf(pod) == options_.system_ns);
   }
 
   void Take(const kube::ObjectPtr& pod) {
@@ -202,20 +236,20 @@ class Node {
 
   void PlacePending() {
     const SteadyTime now = clock_.Now();
-    const std::vector<kube::ObjectPtr> all = informer_->All();
+    const std::vector<kube::ObjectPtr> all = AllPods();
     std::vector<kube::ObjectPtr> waiting;
     std::vector<const Json*> occupants;
     for (const kube::ObjectPtr& pod : all) {
       if (Occupies(*pod, options_.name) || placed_.contains(kube::UidOf(*pod))) {
         occupants.push_back(pod.get());
-      } else if (WantsPlacement(*pod)) {
+      } else if (Wants(*pod)) {
         waiting.push_back(pod);
       }
     }
     // placed_ bridges the time until the cache shows the binding.
     std::erase_if(placed_, [&](const std::string& uid) {
       return std::none_of(all.begin(), all.end(), [&](const kube::ObjectPtr& pod) {
-        return kube::UidOf(*pod) == uid && WantsPlacement(*pod);
+        return kube::UidOf(*pod) == uid && Wants(*pod);
       });
     });
     std::erase_if(refused_, [&](const auto& entry) {
@@ -277,7 +311,7 @@ class Node {
   void RemoveLeftovers() {
     cleaned_ = true;
     std::vector<std::string> known;
-    for (const kube::ObjectPtr& pod : informer_->All()) known.push_back(kube::UidOf(*pod));
+    for (const kube::ObjectPtr& pod : AllPods()) known.push_back(kube::UidOf(*pod));
     for (const std::string& dir : {context_.pods_dir, context_.logs_dir}) {
       std::error_code error;
       std::vector<std::filesystem::path> stale;
@@ -311,13 +345,16 @@ class Node {
     // Each ends its container within its grace.
     for (auto& [uid, worker] : workers_) worker->Join();
     workers_.clear();
-    informer_->Stop();
+    for (const auto& informer : informers_) informer->Stop();
     (void)RegisterNode(*client_, registration_, false, clock_.WallNow());
   }
 
   Result<LogTarget> FindLog(const std::string& ns, const std::string& pod,
                             const std::string& container) const {
-    const kube::ObjectPtr object = informer_->Get(ns + "/" + pod);
+    kube::ObjectPtr object;
+    for (const auto& informer : informers_) {
+      if (!object) object = informer->Get(ns + "/" + pod);
+    }
     if (!object) return NotFound("pod " + ns + "/" + pod + " is not on this node");
     const Json& containers = At(*object, {"spec", "containers"});
     if (!containers.is_array() || containers.empty() ||
@@ -337,7 +374,7 @@ class Node {
   std::unique_ptr<kube::Client> client_;
   std::unique_ptr<kube::EventRecorder> events_;
   std::unique_ptr<Forwarder> forwarder_;
-  std::unique_ptr<kube::Informer> informer_;
+  std::vector<std::unique_ptr<kube::Informer>> informers_;  // of one namespace each
   std::unique_ptr<LogServer> log_server_;
   std::map<std::string, std::unique_ptr<PodWorker>> workers_;  // by uid; the loop's own
   std::set<std::string> placed_;

@@ -14,7 +14,9 @@ struct NodeOptions {
   std::string mode = "auto";                    // auto, host, uml
   std::string data_dir = "/var/lib/envicutor";  // state is below data_dir/node
   std::string bin_dir;                          // envicutor's binaries, the only "image"
-  std::string ns = "envicutor-executors";       // whose pods it runs
+  std::string ns = "envicutor-executors";       // whose executor and builder pods it runs
+  std::string
+      system_ns;  // "": none; every pod of this namespace too, for a cluster without kubelets
 };
 
 // Blocks until `stop` is requested: then containers are ended in grace, and nothing is left but

@@ -56,6 +56,8 @@ struct NodeContext {
   std::string pods_dir;  // DATA/node/pods
   std::string logs_dir;  // DATA/node/logs
   std::string bin_dir;
+  std::string api_host;  // of the API server, for pods with a service account's token
+  std::string api_port;
   AddressPool addresses;
   LogHub log_hub;
 };

@@ -70,6 +70,40 @@ Result<EnvEntry> ParseEnv(const Json& json, const std::string& field) {
   return entry;
 }
 
+// Of a projected volume: a Secret, a ConfigMap, fields of the pod, or the service account's token.
+Result<VolumeSpec> ParseSource(const Json& json, const std::string& field) {
+  VolumeSpec source;
+  const Json& secret = At(json, {"secret"});
+  const Json& config = At(json, {"configMap"});
+  const Json& fields = At(json, {"downwardAPI"});
+  const Json& token = At(json, {"serviceAccountToken"});
+  if (token.is_object()) {
+    source.kind = VolumeSpec::Kind::kToken;
+    source.source = GetString(token, "audience");
+    source.items.push_back({"token", GetString(token, "path"), 0600});
+  } else if (fields.is_object()) {
+    source.kind = VolumeSpec::Kind::kFields;
+    for (const Json& item : ListOf(fields, "items")) {
+      const Json& ref = At(item, {"fieldRef"});
+      if (!ref.is_object()) return Unsupported(field + ".downwardAPI", "other than fieldRef");
+      source.items.push_back(
+          {GetString(ref, "fieldPath"), GetString(item, "path"), GetInt(item, "mode")});
+    }
+  } else if (secret.is_object() || config.is_object()) {
+    const Json& from = secret.is_object() ? secret : config;
+    source.kind = secret.is_object() ? VolumeSpec::Kind::kSecret : VolumeSpec::Kind::kConfigMap;
+    source.source = GetString(from, "name");
+    source.optional = GetBool(from, "optional");
+    for (const Json& item : ListOf(from, "items")) {
+      source.items.push_back(
+          {GetString(item, "key"), GetString(item, "path"), GetInt(item, "mode")});
+    }
+  } else {
+    return Unsupported(field, "this source of a projected volume");
+  }
+  return source;
+}
+
 Result<VolumeSpec> ParseVolume(const Json& json, const std::string& field) {
   VolumeSpec volume;
   volume.name = GetString(json, "name");
@@ -97,8 +131,18 @@ Result<VolumeSpec> ParseVolume(const Json& json, const std::string& field) {
       volume.items.push_back(
           {GetString(item, "key"), GetString(item, "path"), GetInt(item, "mode")});
     }
-  } else if (empty_dir.is_object() || json.size() == 1 || At(json, {"projected"}).is_object()) {
-    // A projected volume is the service account's token, which nothing on this node needs: empty.
+  } else if (const Json& projected = At(json, {"projected"}); projected.is_object()) {
+    volume.kind = VolumeSpec::Kind::kProjected;
+    volume.default_mode = GetInt(projected, "defaultMode", 0644);
+    for (const Json& item : ListOf(projected, "sources")) {
+      const std::string at =
+          field + ".projected.sources[" + std::to_string(volume.sources.size()) + "]";
+      ENVICUTOR_ASSIGN(VolumeSpec source, ParseSource(item, at));
+      source.name = volume.name;
+      source.default_mode = volume.default_mode;
+      volume.sources.push_back(std::move(source));
+    }
+  } else if (empty_dir.is_object() || json.size() == 1) {
     volume.in_memory = GetString(empty_dir, "medium") == "Memory";
     const std::string size = GetString(empty_dir, "sizeLimit");
     if (!size.empty()) {

@@ -32,16 +32,19 @@ struct VolumeItem {
 };
 
 struct VolumeSpec {
-  enum class Kind { kEmptyDir, kHostPath, kSecret, kConfigMap };
+  // The last two are sources of a projected volume only.
+  enum class Kind { kEmptyDir, kHostPath, kSecret, kConfigMap, kProjected, kToken, kFields };
   Kind kind = Kind::kEmptyDir;
   std::string name;
-  std::string source;  // host path, or the Secret's or ConfigMap's name
+  // Host path; the Secret's or ConfigMap's name; the audience of a service account's token.
+  std::string source;
   std::string host_path_type;
   std::vector<VolumeItem> items;  // empty: every key
   int64_t default_mode = 0644;
   bool optional = false;
   bool in_memory = false;  // emptyDir: medium Memory
   int64_t size_bytes = 0;
+  std::vector<VolumeSpec> sources;  // kProjected
 };
 
 struct VolumeMountSpec {
@@ -105,7 +108,8 @@ struct PodAddresses {
   std::string host_ip;
   std::string node_name;
 };
-// The data of a ConfigMap or Secret by name, decoded; NotFound when absent.
+// The data of a ConfigMap or Secret by name, decoded; NotFound when absent. kToken with an audience
+// gives "token"; kFields with a field path gives "value".
 using DataLookup = std::function<Result<std::map<std::string, std::string>>(
     VolumeSpec::Kind kind, const std::string& name)>;
 

@@ -28,10 +28,17 @@ Status WriteEntry(const std::string& dir, const std::string& path, const std::st
   return WriteFileAtomic(file.string(), content, static_cast<unsigned>(mode) & 0777U);
 }
 
+Status WriteFields(const VolumeSpec& volume, const std::string& dir, const DataLookup& lookup) {
+  for (const VolumeItem& item : volume.items) {
+    ENVICUTOR_ASSIGN(auto field, lookup(volume.kind, item.key));
+    ENVICUTOR_RETURN_IF_ERROR(WriteEntry(dir, item.path, field["value"],
+                                         item.mode != 0 ? item.mode : volume.default_mode));
+  }
+  return OkStatus();
+}
+
 Status WriteData(const VolumeSpec& volume, const std::string& dir, const DataLookup& lookup) {
-  std::error_code ignored;
-  std::filesystem::remove_all(dir, ignored);
-  ENVICUTOR_RETURN_IF_ERROR(MakeDirs(dir, kPrivateDir));
+  if (volume.kind == VolumeSpec::Kind::kFields) return WriteFields(volume, dir, lookup);
   const auto data = lookup(volume.kind, volume.source);
   if (!data.ok()) {
     if (volume.optional && data.status().code() == Code::kNotFound) return OkStatus();
@@ -52,6 +59,17 @@ Status WriteData(const VolumeSpec& volume, const std::string& dir, const DataLoo
     }
     ENVICUTOR_RETURN_IF_ERROR(
         WriteEntry(dir, item.path, it->second, item.mode != 0 ? item.mode : volume.default_mode));
+  }
+  return OkStatus();
+}
+
+Status WriteVolume(const VolumeSpec& volume, const std::string& dir, const DataLookup& lookup) {
+  std::error_code ignored;
+  std::filesystem::remove_all(dir, ignored);
+  ENVICUTOR_RETURN_IF_ERROR(MakeDirs(dir, kPrivateDir));
+  if (volume.kind != VolumeSpec::Kind::kProjected) return WriteData(volume, dir, lookup);
+  for (const VolumeSpec& source : volume.sources) {
+    ENVICUTOR_RETURN_IF_ERROR(WriteData(source, dir, lookup));
   }
   return OkStatus();
 }
@@ -80,8 +98,12 @@ Result<std::string> Prepare(const VolumeSpec& volume, const std::string& base,
       return volume.source;
     case VolumeSpec::Kind::kSecret:
     case VolumeSpec::Kind::kConfigMap:
-      ENVICUTOR_RETURN_IF_ERROR(WriteData(volume, dir, lookup));
+    case VolumeSpec::Kind::kProjected:
+      ENVICUTOR_RETURN_IF_ERROR(WriteVolume(volume, dir, lookup));
       return dir;
+    case VolumeSpec::Kind::kToken:
+    case VolumeSpec::Kind::kFields:
+      break;  // never a volume of its own
     case VolumeSpec::Kind::kEmptyDir:
       ENVICUTOR_RETURN_IF_ERROR(MakeDirs(dir));
       ::chmod(dir.c_str(), 0777);
@@ -102,8 +124,9 @@ Result<std::vector<PodMount>> PrepareVolumes(const PodSpec& pod, const std::stri
   std::vector<PodMount> mounts;
   for (const VolumeMountSpec& wanted : pod.mounts) {
     const VolumeSpec& volume = *by_name.at(wanted.volume);
-    const bool data =
-        volume.kind == VolumeSpec::Kind::kSecret || volume.kind == VolumeSpec::Kind::kConfigMap;
+    const bool data = volume.kind == VolumeSpec::Kind::kSecret ||
+                      volume.kind == VolumeSpec::Kind::kConfigMap ||
+                      volume.kind == VolumeSpec::Kind::kProjected;
     if (volume.kind == VolumeSpec::Kind::kEmptyDir && volume.in_memory) {
       mounts.push_back(
           {.source = "", .target = wanted.path, .tmpfs = true, .tmpfs_bytes = volume.size_bytes});

@@ -143,8 +143,12 @@ Status Destroy(const Group& parent, const std::string& name, int timeout_millis)
   if (!killed.ok() && group->Populated()) return killed.WithContext("control group " + name);
   const UniqueFd events(::openat(group->fd(), kEvents, O_RDONLY | O_CLOEXEC));
   while (true) {
-    bool busy = group->Populated();
-    if (!busy) {
+    // Read through the descriptor that is polled: only that arms its next notification.
+    std::array<char, 256> text;
+    const ssize_t got = ::pread(events.get(), text.data(), text.size(), 0);
+    const bool populated =
+        got > 0 && FlatKeyed({text.data(), static_cast<size_t>(got)}, "populated") == 1;
+    if (!populated) {
       Result<std::vector<std::string>> children = group->Children();
       if (!children.ok()) return children.status();
       for (const std::string& child : *children) {

@@ -55,7 +55,7 @@ class Stage {
   void ReadEvents();
   void ReadOutput(OutputStream* stream, const char* limit);
   void CheckTime(int64_t now_nanos);
-  void LookDegraded();
+  void LookDegraded(int64_t now_nanos);
   [[nodiscard]] int64_t DiskUsed() const;
   [[nodiscard]] int64_t NextLookNanos(int64_t now_nanos) const;
   void Kill(Killed why, std::string_view limit);
@@ -93,6 +93,7 @@ class Stage {
   int64_t tree_cpu_micros_ = 0;    // of what /proc showed
   int64_t disk_before_ = 0;
   int64_t degraded_peak_bytes_ = 0;
+  int64_t degraded_look_nanos_ = 0;
   StageOutcome outcome_;
 };
 

@@ -79,8 +79,9 @@ void Stage::Loop(int stop_event) {
     if (fds[5].revents != 0) ReadOutput(&stderr_, "maxStderr");
     if (exit_nanos_ || dead_) return;
     if (fds[2].revents != 0) Kill(Killed::kCancelled, "");
-    LookDegraded();
-    CheckTime(NowNanos());
+    const int64_t then = NowNanos();
+    LookDegraded(then);
+    CheckTime(then);
   }
 }
 
@@ -107,8 +108,11 @@ void Stage::CheckTime(int64_t now) {
   }
 }
 
-void Stage::LookDegraded() {
+void Stage::LookDegraded(int64_t now) {
   if ((box_.engine->has_memory() && cpu_stat_.valid()) || !start_nanos_) return;
+  // Walking /proc is dear: not at each event.
+  if (now - std::max(degraded_look_nanos_, *start_nanos_) < kDegradedLookNanos) return;
+  degraded_look_nanos_ = now;
   const pid_t init = PidOfPidfd(pidfd_.get());
   if (!group_.group.valid() && init <= 0) return;
   const Usage usage =

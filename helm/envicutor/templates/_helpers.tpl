@@ -130,6 +130,7 @@ seccompProfile:
   "operatorNamespace" .Release.Namespace
   "executorNamespace" (include "envicutor.executorNamespace" .)
   "executorTls" (dict "caFile" "/etc/envicutor/tls/ca.crt" "certFile" "/etc/envicutor/tls/tls.crt" "keyFile" "/etc/envicutor/tls/tls.key")
+  "listen" (dict "probes" "$(POD_IP):8081" "metrics" "$(POD_IP):9464")
   "executor" (dict "image" (include "envicutor.image" (dict "root" . "image" .Values.executors.image))
                    "storeHostPath" .Values.executors.storeHostPath "sandbox" .Values.executors.sandbox
                    "allowDegraded" .Values.executors.allowDegraded)
@@ -142,7 +143,7 @@ seccompProfile:
   "maxSize" .Values.cache.maxSize "executorMaxSize" .Values.cache.executorMaxSize
   "keySecret" (include "envicutor.keySecret" .) -}}
 {{- if include "envicutor.makesKey" . -}}
-{{- $_ := set $cache "publicKeyFiles" (list "/etc/envicutor/cache/public-key") -}}
+{{- $_ := set $cache "publicKeys" (prepend .Values.cache.publicKeys "$(CACHE_PUBLIC_KEY)") -}}
 {{- else if not .Values.cache.publicKeys -}}
 {{- fail "cache.publicKeys: is required with cache.key.generate false: executors accept nothing unsigned" -}}
 {{- end -}}

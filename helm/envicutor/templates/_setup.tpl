@@ -69,6 +69,10 @@ spec:
 - --cache-key
 - {{ .Values.cache.key.name }}
 {{- end }}
+{{- if ne .Values.cache.mode "none" }}
+- --cache-key-secret
+- {{ include "envicutor.keySecret" . }}
+{{- end }}
 {{- if eq .Values.cache.mode "internal" }}
 - --cache-host
 - {{ include "envicutor.cacheHost" . }}

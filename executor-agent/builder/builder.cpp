@@ -49,6 +49,9 @@ const char* StepName(SessionResult::Step step) {
       return "evaluating";
     case Step::kBuild:
       return "building";
+    case Step::kPublish:
+    case Step::kVerify:
+      return "publishing";
     case Step::kInspect:
     case Step::kDone:
       return "finishing";
@@ -157,8 +160,11 @@ SessionSpec MakeSessionSpec(const BuilderOptions& options, const BuildRequest& r
   spec.max_log_bytes = options.max_log_bytes;
   spec.min_free_bytes = options.min_free_bytes;
   spec.lock_fd = lock_fd;
+  spec.hidden_dirs = SecretDirs(options.cache);
   return spec;
 }
+
+constexpr char kBuiltAlready[] = "the environment is built already";
 
 int64_t Millis(const timeval& time) { return time.tv_sec * 1000 + time.tv_usec / 1000; }
 
@@ -168,22 +174,19 @@ BuildReport InternalReport(const Status& status) {
   return report;
 }
 
-}  // namespace
-
-BuildReport BuildEnvironment(const BuilderOptions& options, const BuildRequest& request,
-                             LogTail* log) {
-  const StoreLayout layout(options.store_root);
+BuildReport BuiltReport(api::BuiltEnvironment environment, std::string message, LogTail* log) {
   BuildReport report;
-  const auto already_built = [&]() -> bool {
-    std::optional<api::BuiltEnvironment> built = FindInstalled(layout, request.hash);
-    if (!built) return false;
-    report.outcome = BuildOutcome::kBuilt;
-    report.message = "the environment is built already";
-    report.environment = *std::move(built);
-    log->Note("envicutor-builder: " + report.message);
-    return true;
-  };
-  if (already_built()) return report;
+  report.outcome = BuildOutcome::kBuilt;
+  report.message = std::move(message);
+  report.closure_paths = static_cast<int64_t>(environment.closure.size());
+  report.environment = std::move(environment);
+  log->Note("envicutor-builder: " + report.message);
+  return report;
+}
+
+BuildReport Build(const BuilderOptions& options, const BuildRequest& request,
+                  const StoreLayout& layout, int lock_fd, LogTail* log) {
+  BuildReport report;
   if (options.nixpkgs.empty() && request.environment.nixpkgs_url.empty()) {
     report.outcome = BuildOutcome::kEvaluationFailed;
     report.message =
@@ -191,15 +194,12 @@ BuildReport BuildEnvironment(const BuilderOptions& options, const BuildRequest& 
         "(builder.nixpkgs in the operator's configuration)";
     return report;
   }
-  Result<UniqueFd> lock = LockForBuild(layout, log);
-  if (!lock.ok()) return InternalReport(lock.status());
-  if (already_built()) return report;  // by the one that was waited for
   if (const Status status = PrepareFolders(layout); !status.ok()) return InternalReport(status);
 
   log->Note("envicutor-builder: building environment " + request.hash);
   const auto start = SteadyClock::now();
   const int64_t oom_kills = CountOomKills();
-  const SessionSpec spec = MakeSessionSpec(options, request, lock->get());
+  const SessionSpec spec = MakeSessionSpec(options, request, lock_fd);
   const SessionResult session =
       RunSession(spec, [log](std::string_view text) { log->AppendLines(text); });
   log->Flush();
@@ -219,6 +219,7 @@ BuildReport BuildEnvironment(const BuilderOptions& options, const BuildRequest& 
     if (status.ok()) {
       report.outcome = BuildOutcome::kBuilt;
       report.message = "built";
+      report.closure_paths = static_cast<int64_t>(report.environment.closure.size());
       report.stage->exit_code = 0;
       report.stage->oom_killed = oom_killed;
     } else {
@@ -241,6 +242,74 @@ BuildReport BuildEnvironment(const BuilderOptions& options, const BuildRequest& 
   report.stage->stderr_data = WithoutOurFolders(log->Kept());
   report.stage->stderr_bytes = log->total_bytes();
   report.stage->stderr_truncated = log->truncated();
+  return report;
+}
+
+// What the cache has is as good as what was built here: executors take it from there.
+BuildReport FoundReport(const std::string& hash, const Published& found, LogTail* log) {
+  api::BuiltEnvironment environment;
+  environment.hash = hash;
+  environment.store_path = found.store_path;
+  environment.closure_size_bytes = found.closure_size_bytes;
+  environment.signed_by = found.signed_by;
+  BuildReport report =
+      BuiltReport(std::move(environment), "the environment is in the cache already", log);
+  report.closure_paths = found.closure_paths;
+  return report;
+}
+
+// Remembers on the store that it is published, so that the next one only has a look.
+void Publish(Publisher* publisher, const StoreLayout& layout, int lock_fd, LogTail* log,
+             BuildReport* report) {
+  const Published published = publisher->Publish(report->environment, lock_fd);
+  if (!published.ok) {
+    report->outcome = BuildOutcome::kPublishFailed;
+    report->environment.signed_by.clear();
+    report->reason = published.reason;
+    report->message = published.message;
+    log->Note("envicutor-builder: not published: " + published.reason + ": " + published.message);
+    return;
+  }
+  report->environment.signed_by = published.signed_by;
+  log->Note("envicutor-builder: published, signed by " + published.signed_by);
+  const Status written =
+      WriteFileAtomic(layout.EnvironmentFile(report->environment.hash),
+                      DumpJson(api::BuiltEnvironmentToJson(report->environment)));
+  if (!written.ok()) log->Note("envicutor-builder: " + written.message());
+}
+
+}  // namespace
+
+BuildReport BuildEnvironment(const BuilderOptions& options, const BuildRequest& request,
+                             LogTail* log) {
+  const StoreLayout layout(options.store_root);
+  // One with a salt is a single submission's and never enters the cache.
+  const bool cached = !options.cache.url.empty() && request.environment.salt.empty();
+  Publisher publisher(options.cache, options.store_root, log);
+  std::optional<api::BuiltEnvironment> built = FindInstalled(layout, request.hash);
+  if (built && !cached) return BuiltReport(*std::move(built), kBuiltAlready, log);
+  if (built && !built->signed_by.empty() && publisher.Check(built->store_path).ok) {
+    return BuiltReport(*std::move(built), kBuiltAlready, log);
+  }
+  const bool lost = built && !built->signed_by.empty();  // the cache does not have it any more
+  if (cached) {
+    const Published found = publisher.Find(request.hash);
+    if (found.ok) return FoundReport(request.hash, found, log);
+    if (found.reason != "NotInCache") {
+      log->Note("envicutor-builder: the cache was asked: " + found.reason + ": " + found.message);
+    }
+  }
+  Result<UniqueFd> lock = LockForBuild(layout, log);
+  if (!lock.ok()) return InternalReport(lock.status());
+  built = FindInstalled(layout, request.hash);  // by the one that was waited for, it may be
+  if (built && (!cached || (!lost && !built->signed_by.empty()))) {
+    return BuiltReport(*std::move(built), kBuiltAlready, log);
+  }
+  BuildReport report = built ? BuiltReport(*std::move(built), kBuiltAlready, log)
+                             : Build(options, request, layout, lock->get(), log);
+  if (report.outcome == BuildOutcome::kBuilt && cached) {
+    Publish(&publisher, layout, lock->get(), log, &report);
+  }
   return report;
 }
 

@@ -1,12 +1,14 @@
 // Builds an environment into a store volume, once: evaluates and builds it in a session
 // (session.h), reads what was captured, makes the hard-link view and writes environment.json, which
-// is what says "ready".
+// is what says "ready". Where there is a cache it is then published (publisher.h), and what is in
+// the cache already is not built.
 #pragma once
 
 #include <cstdint>
 #include <string>
 
 #include "executor-agent/builder/log_tail.h"
+#include "executor-agent/builder/publisher.h"
 #include "executor-agent/builder/report.h"
 #include "executor-agent/builder/request.h"
 
@@ -22,6 +24,7 @@ struct BuilderOptions {
   int64_t max_log_bytes = 16LL << 20;
   int64_t max_closure_bytes = 32LL << 30;
   int64_t min_free_bytes = 512LL << 20;
+  CacheSettings cache;
   bool network = false;  // with a nixpkgs folder too: for its fixed-output derivations
   // Used with a URL pin or `network`.
   std::string substituters = "https://cache.nixos.org";

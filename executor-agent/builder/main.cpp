@@ -6,8 +6,11 @@
 #include <cstdio>
 #include <functional>
 #include <iostream>
+#include <iterator>
 #include <map>
+#include <sstream>
 #include <string>
+#include <vector>
 
 #include "common/api/limits.h"
 #include "common/base/file.h"
@@ -38,6 +41,12 @@ constexpr char kUsage[] =
     "  --substituters URLS         binary caches, when there is a network "
     "(https://cache.nixos.org)\n"
     "  --trusted-public-keys KEYS  that sign what comes from them\n"
+    "  --cache-url URL             the shared binary cache that built environments are published "
+    "to\n"
+    "  --cache-key-file FILE       Nix's secret key that signs them\n"
+    "  --cache-netrc-file FILE     credentials for the cache, when it wants them\n"
+    "  --cache-public-keys KEYS    what executors accept; the key's other half is one of them\n"
+    "  --publish-timeout DURATION  for publishing in all (10m)\n"
     "  --termination-log FILE      where the result is written (/dev/termination-log)\n"
     "  --help, --version\n"
     "\n"
@@ -60,6 +69,13 @@ std::map<std::string, std::function<Status(const std::string&)>> ValueOptions(
       return OkStatus();
     };
   };
+  const auto words = [](std::vector<std::string>* into) {
+    return [into](const std::string& value) {
+      std::istringstream stream(value);
+      into->assign(std::istream_iterator<std::string>(stream), {});
+      return OkStatus();
+    };
+  };
   const auto number = [](int64_t* into, auto parse, int64_t divisor) {
     return [into, parse, divisor](const std::string& value) -> Status {
       ENVICUTOR_ASSIGN(const int64_t parsed, parse(value));
@@ -79,6 +95,11 @@ std::map<std::string, std::function<Status(const std::string&)>> ValueOptions(
       {"--nixpkgs-sha256", text(&options.nixpkgs_sha256)},
       {"--substituters", text(&options.substituters)},
       {"--trusted-public-keys", text(&options.trusted_public_keys)},
+      {"--cache-url", text(&options.cache.url)},
+      {"--cache-key-file", text(&options.cache.key_file)},
+      {"--cache-netrc-file", text(&options.cache.netrc_file)},
+      {"--cache-public-keys", words(&options.cache.public_keys)},
+      {"--publish-timeout", number(&options.cache.timeout_millis, duration, 1)},
       {"--termination-log", text(&arguments->termination_log)},
       {"--timeout", number(&options.timeout_millis, duration, 1)},
       {"--max-silent-time", number(&options.max_silent_seconds, duration, 1000)},

@@ -41,6 +41,8 @@ std::string_view BuildOutcomeName(BuildOutcome outcome) {
       return "TimedOut";
     case BuildOutcome::kOutOfMemory:
       return "OutOfMemory";
+    case BuildOutcome::kPublishFailed:
+      return "PublishFailed";
     case BuildOutcome::kInternalError:
       return "InternalError";
   }
@@ -53,12 +55,13 @@ std::string TerminationMessage(const BuildReport& report) {
   while (true) {
     Json json = {{"outcome", BuildOutcomeName(report.outcome)},
                  {"message", ToUtf8Lossy(Utf8Prefix(report.message, message_bytes))}};
-    if (report.outcome == BuildOutcome::kBuilt) {
+    if (!report.reason.empty()) json["reason"] = report.reason;
+    if (report.outcome == BuildOutcome::kBuilt || report.outcome == BuildOutcome::kPublishFailed) {
       const api::BuiltEnvironment& built = report.environment;
       json["environment"] = {{"hash", built.hash},
                              {"storePath", built.store_path},
                              {"closureSizeBytes", built.closure_size_bytes},
-                             {"closurePaths", built.closure.size()},
+                             {"closurePaths", report.closure_paths},
                              {"signedBy", built.signed_by}};
     }
     if (report.stage) {

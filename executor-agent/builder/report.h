@@ -18,6 +18,7 @@ enum class BuildOutcome {
   kEvaluationFailed,
   kTimedOut,
   kOutOfMemory,
+  kPublishFailed,  // built, but not in the cache
   kInternalError
 };
 [[nodiscard]] std::string_view BuildOutcomeName(BuildOutcome outcome);
@@ -25,7 +26,9 @@ enum class BuildOutcome {
 struct BuildReport {
   BuildOutcome outcome = BuildOutcome::kInternalError;
   std::string message;                // one sentence or the useful end of the error, for a person
-  api::BuiltEnvironment environment;  // kBuilt
+  std::string reason;                 // kPublishFailed: Published::reason
+  api::BuiltEnvironment environment;  // kBuilt, kPublishFailed
+  int64_t closure_paths = 0;
   std::optional<api::StageResult> stage;
 };
 

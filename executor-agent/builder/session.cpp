@@ -30,6 +30,8 @@ SessionResult::Step StepOf(const std::string& name) {
   if (name == "fetch") return Step::kFetch;
   if (name == "evaluate") return Step::kEvaluate;
   if (name == "build") return Step::kBuild;
+  if (name == "publish") return Step::kPublish;
+  if (name == "verify") return Step::kVerify;
   if (name == "inspect") return Step::kInspect;
   return Step::kStart;
 }

@@ -6,6 +6,9 @@
 // nixpkgs, the request, nix.conf. Evaluation runs as an untrusted user over the daemon's socket: it
 // cannot write the store, read a root file, or turn the sandbox off. With a nixpkgs on disk, there
 // is no network either.
+//
+// Publishing is a session of its own, after that of the build has ended to its last process: it has
+// the key and the network, and runs no code of a user's.
 #pragma once
 
 #include <sys/resource.h>
@@ -13,14 +16,27 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "common/base/status.h"
 
 namespace envicutor::agent {
 
+// What a publishing session does with the closure of one store path of the store.
+struct PublishSpec {
+  std::string cache_url;   // file:///DIR, http(s)://HOST/, s3://BUCKET
+  std::string secret_key;  // Nix's "name:base64"; "": only checks what the cache has
+  std::string netrc;       // a netrc file's text; "": none
+  std::string store_path;
+};
+
 struct SessionSpec {
+  std::optional<PublishSpec> publish;  // then `files` and nixpkgs are not used
+  // Folders that must not be seen in the session: what is in them is covered.
+  std::vector<std::string> hidden_dirs;
   std::string store_root;   // absolute; nix/ below it is the store
   std::string nixpkgs_dir;  // absolute folder, or "" when nixpkgs_url is set
   std::string nixpkgs_url;
@@ -38,7 +54,7 @@ struct SessionSpec {
 };
 
 struct SessionResult {
-  enum class Step { kStart, kFetch, kEvaluate, kBuild, kInspect, kDone };
+  enum class Step { kStart, kFetch, kEvaluate, kBuild, kPublish, kVerify, kInspect, kDone };
   enum class Stopped { kNo, kTimeout, kLogTooLong, kDiskFull };
   Step step = Step::kStart;  // the one that it ended in; kDone: everything went well
   Stopped stopped = Stopped::kNo;
@@ -46,7 +62,7 @@ struct SessionResult {
   int exit_signal = 0;
   std::string error;       // the session itself failed (kStart)
   std::string store_path;  // kDone
-  std::string path_info;   // kDone: `nix path-info --json -r` of it
+  std::string path_info;   // kDone: `nix path-info --json -r` of it, in the store or the cache
   rusage usage{};          // of what was waited for
 };
 

@@ -92,8 +92,13 @@ class Init {
       : spec_(spec), control_fd_(control_fd), log_fd_(log_fd) {}
 
   [[noreturn]] void Run() {
-    Status status = Prepare();
-    if (status.ok()) status = Steps();
+    Status status = EnterSessionMounts(spec_);
+    if (status.ok() && spec_.publish) {
+      status = Publish();
+    } else if (status.ok()) {
+      status = StartDaemon();
+      if (status.ok()) status = Steps();
+    }
     if (!status.ok()) Tell({{"error", status.message()}});
     // It is waited for, so that what builds used is counted.
     if (daemon_ > 0 && ::kill(daemon_, SIGKILL) == 0) ::waitpid(daemon_, nullptr, 0);
@@ -101,8 +106,7 @@ class Init {
   }
 
  private:
-  Status Prepare() {
-    ENVICUTOR_RETURN_IF_ERROR(EnterSessionMounts(spec_));
+  Status StartDaemon() {
     ::umask(022);
     if (::chdir("/") != 0) return ErrnoStatus(errno, "/");
     // The socket is made and listened to here, so that nobody has to wait for the daemon to be up.
@@ -157,6 +161,45 @@ class Init {
       return OkStatus();
     }
     Tell({{"done", true}, {"storePath", store_path}, {"pathInfo", inspected.output}});
+    return OkStatus();
+  }
+
+  // Signed as it is copied; then looked at with an executor's eyes.
+  Status Publish() {
+    const PublishSpec& publish = *spec_.publish;
+    if (::chdir("/") != 0) return ErrnoStatus(errno, "/");
+    std::string cache = publish.cache_url;
+    if (cache.rfind("file://", 0) == 0) cache = std::string("file://") + kSessionCache;
+    const auto command = [](std::vector<std::string> argv) {
+      Command made;
+      made.argv = std::move(argv);
+      // Compressed files are made beside the store, which has the room.
+      made.env = Environment(kSessionHome);
+      made.env.push_back(std::string("TMPDIR=") + kSessionBuildDir);
+      made.root = true;
+      return made;
+    };
+    Exit exit;
+    if (!publish.secret_key.empty()) {
+      const char* separator = cache.find('?') == std::string::npos ? "?" : "&";
+      const std::string to = cache + separator + "compression=zstd&secret-key=" + kSessionKey;
+      const std::string from = std::string("local?root=") + kSessionRoot;
+      if (!Step("publish", command({"nix", "copy", "--from", from, "--to", to, publish.store_path}),
+                &exit)) {
+        return OkStatus();
+      }
+    }
+    std::vector<std::string> verify = {"nix", "store",         "verify", "--store",         cache,
+                                       "-r",  "--sigs-needed", "1",      publish.store_path};
+    // What was checked to its last byte when it was published is not read again.
+    if (publish.secret_key.empty()) verify.push_back("--no-contents");
+    if (!Step("verify", command(std::move(verify)), &exit)) return OkStatus();
+    if (!Step("inspect",
+              command({"nix", "path-info", "--json", "-r", "--store", cache, publish.store_path}),
+              &exit)) {
+      return OkStatus();
+    }
+    Tell({{"done", true}, {"storePath", publish.store_path}, {"pathInfo", exit.output}});
     return OkStatus();
   }
 

@@ -50,6 +50,12 @@ std::string NixConf(const SessionSpec& spec) {
       "connect-timeout = 15\n";
   conf += "substituters = " + spec.substituters + "\n";
   conf += "trusted-public-keys = " + spec.trusted_public_keys + "\n";
+  if (spec.publish) {
+    // Whether the cache has a path is asked each time, and soon given up when it does not answer.
+    conf +=
+        "narinfo-cache-positive-ttl = 0\ndownload-attempts = 3\nstalled-download-timeout = 60\n";
+    conf += "netrc-file = " + std::string(kSessionNetrc) + "\n";
+  }
   conf += "timeout = " + std::to_string(spec.timeout_millis / 1000 + 1) + "\n";
   conf += "max-silent-time = " + std::to_string(spec.max_silent_seconds) + "\n";
   conf += "max-build-log-size = " + std::to_string(spec.max_log_bytes) + "\n";
@@ -84,6 +90,13 @@ Status ReplaceFile(const std::string& path, const std::string& name, const std::
   return Mount(ours, path, nullptr, MS_BIND, nullptr);
 }
 
+// An empty folder over what must not be seen.
+Status Hide(const std::string& folder) {
+  if (::access(folder.c_str(), F_OK) != 0 && errno == ENOENT) return OkStatus();
+  return Mount("tmpfs", folder, "tmpfs", MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC,
+               "mode=0000,size=4k");
+}
+
 }  // namespace
 
 Status EnterSessionMounts(const SessionSpec& spec) {
@@ -91,9 +104,15 @@ Status EnterSessionMounts(const SessionSpec& spec) {
   ENVICUTOR_ASSIGN(const UniqueFd nix, OpenPath(spec.store_root + "/nix"));
   ENVICUTOR_ASSIGN(const UniqueFd build, OpenPath(spec.store_root + "/build"));
   UniqueFd nixpkgs;
+  UniqueFd cache;
+  if (spec.publish && spec.publish->cache_url.rfind("file://", 0) == 0) {
+    const std::string& url = spec.publish->cache_url;
+    ENVICUTOR_ASSIGN(cache, OpenPath(url.substr(7, url.find('?') - 7)));
+  }
   if (!spec.nixpkgs_dir.empty()) {
     ENVICUTOR_ASSIGN(nixpkgs, OpenPath(spec.nixpkgs_dir));
   }
+  for (const std::string& folder : spec.hidden_dirs) ENVICUTOR_RETURN_IF_ERROR(Hide(folder));
   ENVICUTOR_RETURN_IF_ERROR(
       Mount("tmpfs", "/mnt", "tmpfs", MS_NOSUID | MS_NODEV, "mode=0755,size=256m,nr_inodes=65536"));
   ENVICUTOR_RETURN_IF_ERROR(BindFd(nix, std::string(kSessionRoot) + "/nix"));
@@ -104,6 +123,7 @@ Status EnterSessionMounts(const SessionSpec& spec) {
                                     MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV,
                                     nullptr));
   }
+  if (cache.valid()) ENVICUTOR_RETURN_IF_ERROR(BindFd(cache, kSessionCache));
   for (const char* folder : {"/mnt/request", "/mnt/etc", "/mnt/run", "/mnt/state", kSessionHome}) {
     ENVICUTOR_RETURN_IF_ERROR(MakeDirs(folder));
   }
@@ -113,6 +133,10 @@ Status EnterSessionMounts(const SessionSpec& spec) {
     ENVICUTOR_RETURN_IF_ERROR(WriteFileAtomic("/mnt/request/" + name, content));
   }
   ENVICUTOR_RETURN_IF_ERROR(WriteFileAtomic("/mnt/etc/nix.conf", NixConf(spec)));
+  if (spec.publish) {
+    ENVICUTOR_RETURN_IF_ERROR(WriteFileAtomic(kSessionKey, spec.publish->secret_key, 0400));
+    ENVICUTOR_RETURN_IF_ERROR(WriteFileAtomic(kSessionNetrc, spec.publish->netrc, 0400));
+  }
   ENVICUTOR_RETURN_IF_ERROR(ReplaceFile("/etc/passwd", "passwd", Passwd()));
   ENVICUTOR_RETURN_IF_ERROR(ReplaceFile("/etc/group", "group", Group()));
   if (::access("/etc/nsswitch.conf", F_OK) == 0) {

@@ -19,6 +19,10 @@ inline constexpr char kSessionRoot[] = "/mnt/root";  // the chroot store
 inline constexpr char kSessionSocket[] = "/mnt/run/socket";
 inline constexpr char kSessionHome[] = "/mnt/home";
 inline constexpr char kSessionBuildDir[] = "/mnt/build";
+// Publishing sessions: the cache's folder, the key, the credentials.
+inline constexpr char kSessionCache[] = "/mnt/cache";
+inline constexpr char kSessionKey[] = "/mnt/etc/cache-key";
+inline constexpr char kSessionNetrc[] = "/mnt/etc/netrc";
 
 // In a new mount namespace. Makes everything below /mnt, hides the host's passwd and group files.
 [[nodiscard]] Status EnterSessionMounts(const SessionSpec& spec);

@@ -3,7 +3,7 @@
 
     tests/nix/nix_test.py --builder BUILD/bin/envicutor-builder [--keep DIR] [-k PATTERN]
 
-Needs root, nix-bin, apt (for the .debs; kept in --keep and used again). Everything else is in a temporary
+Needs root, nix-bin, nginx, apt (for the .debs; kept in --keep and used again). Everything else is in a temporary
 folder that is removed at the end. Prints how long each environment took. Exit code 77: skipped.
 """
 import argparse
@@ -25,8 +25,8 @@ def main():
     parser.add_argument("--keep", help="folder for the .debs, used again")
     parser.add_argument("-k", action="append", dest="patterns")
     arguments = parser.parse_args()
-    if os.geteuid() != 0 or not shutil.which("nix-daemon") or not shutil.which("apt-get"):
-        print("SKIPPED: needs root, nix-bin and apt")
+    if os.geteuid() != 0 or not all(map(shutil.which, ("nix-daemon", "apt-get", "nginx", "openssl"))):
+        print("SKIPPED: needs root, nix-bin, nginx, openssl and apt")
         return 77
     harness.BUILDER = str(Path(arguments.builder).resolve())
     temporary = Path(tempfile.mkdtemp(prefix="envicutor-nix-test-"))
@@ -40,7 +40,7 @@ def main():
         loader = unittest.TestLoader()
         loader.testNamePatterns = [f"*{p}*" for p in arguments.patterns] if arguments.patterns else None
         suite = unittest.TestSuite(loader.loadTestsFromName(name)
-                                   for name in ("environments_test", "broken_test", "hostile_test"))
+                                   for name in ("environments_test", "broken_test", "hostile_test", "cache_test"))
         result = unittest.TextTestRunner(verbosity=2).run(suite)
         for name, seconds, size in harness.TIMES:
             print(f"{name}: {seconds:.1f} s" + (f", {size / 1e6:.0f} MB" if size else ""))

@@ -30,6 +30,8 @@ class Builder {
         request.uid);
     request.runtime = input_.runtime_name;
     request.environment_hash = input_.environment_hash;
+    request.environment_store_path = input_.environment_store_path;
+    request.environment_node = input_.environment_node;
     Files();
     Archive();
     Compile();

@@ -27,6 +27,8 @@ struct AdmissionInput {
   const Json* runtime_spec = nullptr;  // nullptr: inline environment
   std::string runtime_name;
   std::string environment_hash;
+  std::string environment_store_path;  // what executors fetch; "": they have it
+  std::string environment_node;        // only executors there have it; "": any
   int64_t attempt = 1;
   std::optional<WallTime> deadline;  // of activeDeadlineSeconds
   InputReader read;

@@ -96,6 +96,17 @@ log::Context SubmissionController::LogContext(const std::string& key) const {
   return {{"namespace", key.substr(0, key.find('/'))}, {"name", key.substr(key.find('/') + 1)}};
 }
 
+std::map<std::string, std::string> SubmissionController::OwnEnvironments() const {
+  std::map<std::string, std::string> environments;
+  const std::lock_guard lock(mutex_);
+  for (const auto& [key, tracked] : tracked_) {
+    if (tracked->own_environment) {
+      environments[tracked->environment_hash] = tracked->environment_store_path;
+    }
+  }
+  return environments;
+}
+
 SubmissionController::TrackedPtr SubmissionController::Find(const std::string& key) const {
   const std::lock_guard lock(mutex_);
   const auto it = tracked_.find(key);
@@ -206,7 +217,14 @@ Status SubmissionController::Reconcile(const std::string& key) {
   const bool cancel = GetBool(At(submission, {"spec"}), "cancel") ||
                       At(submission, {"metadata", "deletionTimestamp"}).is_string();
   if (late || cancel) return StopRun(submission, tracked, !cancel);
-  if (stage == Stage::kNew) return Start(submission, tracked);
+  if (stage == Stage::kNew) {
+    const Duration pause = tracked->not_before - deps_.clock.Now();
+    if (pause > Duration::zero()) {
+      deps_.queue.AddAfter(key, pause);
+      return OkStatus();
+    }
+    return Start(submission, tracked);
+  }
   return ReportProgress(submission, tracked);
 }
 
@@ -315,6 +333,12 @@ std::optional<Status> SubmissionController::PrepareEnvironment(const Json& submi
     waiting_build_[hash].insert(tracked->key);
   }
   const BuildState build = deps_.builds.Ensure(*spec);
+  {
+    const std::lock_guard lock(mutex_);
+    tracked->environment_store_path = build.store_path;
+    // What is built for it alone is in no cache.
+    tracked->environment_node = spec->salt.empty() ? "" : build.node;
+  }
   if (build.phase == BuildState::Phase::kBuilding) {
     return WriteProgress(
         submission, tracked,
@@ -358,6 +382,12 @@ Status SubmissionController::Submit(const Json& submission, const TrackedPtr& tr
   input.environment_hash = tracked->own_environment
                                ? tracked->environment_hash
                                : (runtime == nullptr ? "" : runtime->environment_hash);
+  if (tracked->own_environment) {
+    input.environment_store_path = tracked->environment_store_path;
+    input.environment_node = tracked->environment_node;
+  } else if (runtime != nullptr) {
+    input.environment_store_path = runtime->environment_store_path;
+  }
   input.attempt = tracked->attempt;
   input.deadline = DeadlineOf(submission, *tracked);
   const std::string ns = kube::NamespaceOf(submission);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -65,6 +66,8 @@ class SubmissionController {
   [[nodiscard]] log::Context LogContext(const std::string& key) const;
   // Submissions that are not finished and are known here.
   [[nodiscard]] size_t live() const;
+  // Hash and store path of the environments that live submissions brought themselves.
+  [[nodiscard]] std::map<std::string, std::string> OwnEnvironments() const;
 
  private:
   enum class Stage { kNew, kSubmitted, kOver };
@@ -86,6 +89,10 @@ class SubmissionController {
     // Of its environment.
     std::string runtime;
     std::string environment_hash;
+    std::string environment_store_path;
+    std::string environment_node;
+    int64_t environment_tries = 0;  // attempts that ended for want of it
+    SteadyTime not_before;          // of the next attempt
     bool own_environment = false;
     bool discard_environment = false;
     std::optional<api::StageResult> environment;
@@ -115,7 +122,11 @@ class SubmissionController {
 
   // submission_record.cpp
   Status Finish(const Json& submission, const TrackedPtr& tracked);
-  Status Retry(const Json& submission, const TrackedPtr& tracked, const std::string& why);
+  // `pause`: until the next attempt starts.
+  Status Retry(const Json& submission, const TrackedPtr& tracked, const std::string& why,
+               Duration pause = Duration::zero());
+  Status EnvironmentMissing(const Json& submission, const TrackedPtr& tracked,
+                            const api::RunResult& result);
   Status Fail(const Json& submission, const TrackedPtr& tracked, const std::string& reason,
               const std::string& message);
   Status Record(const Json& submission, const TrackedPtr& tracked, Outcome outcome);

@@ -11,6 +11,10 @@ namespace {
 
 constexpr Duration kQuiet = std::chrono::seconds(1);
 constexpr int kConflictRetries = 3;
+// Attempts to get an environment to an executor, with pauses of 1, 2, 4, 8, 15 s between them.
+constexpr int64_t kEnvironmentTries = 6;
+constexpr Duration kEnvironmentPause = std::chrono::seconds(1);
+constexpr Duration kLongestEnvironmentPause = std::chrono::seconds(15);
 
 int64_t Millis(Duration duration) {
   return std::max<int64_t>(0,
@@ -136,6 +140,11 @@ Status SubmissionController::Finish(const Json& submission, const TrackedPtr& tr
   api::RunResult& result = **answer;
   outcome.attempt = result.attempt;
   outcome.verdict = result.verdict;
+  if (result.environment_fetch_millis > 0 && !result.environment_unavailable) {
+    deps_.metrics.cache_fetch_seconds.Observe(
+        std::chrono::milliseconds(result.environment_fetch_millis));
+  }
+  if (result.environment_unavailable) return EnvironmentMissing(submission, tracked, result);
   const SteadyTime now = deps_.clock.Now();
   if (dispatched_at.has_value()) {
     outcome.queue_millis = Millis(*dispatched_at - first_seen);
@@ -167,20 +176,43 @@ Status SubmissionController::Finish(const Json& submission, const TrackedPtr& tr
   return Record(submission, tracked, std::move(outcome));
 }
 
+// The executor could not get the environment: from the cache, or because its disk is full. Others
+// are not held up meanwhile; for this one it is tried a few times, then it is said.
+Status SubmissionController::EnvironmentMissing(const Json& submission, const TrackedPtr& tracked,
+                                                const api::RunResult& result) {
+  int64_t tries = 0;
+  std::string hash;
+  {
+    const std::lock_guard lock(mutex_);
+    tries = ++tracked->environment_tries;
+    hash = tracked->environment_hash;
+  }
+  if (!hash.empty()) deps_.builds.Recheck(hash);
+  if (tries >= kEnvironmentTries) {
+    return Fail(submission, tracked, "EnvironmentUnavailable",
+                result.message + " (tried " + std::to_string(tries) + " times)");
+  }
+  return Retry(submission, tracked, result.message,
+               std::min<Duration>(kEnvironmentPause * (int64_t{1} << (tries - 1)),
+                                  kLongestEnvironmentPause));
+}
+
 // The executor was lost. The count is written before the next attempt starts: a submission that
 // kills executors must not begin anew with each operator.
 Status SubmissionController::Retry(const Json& submission, const TrackedPtr& tracked,
-                                   const std::string& why) {
+                                   const std::string& why, Duration pause) {
   const int64_t most = std::max<int64_t>(1, GetInt(At(submission, {"spec"}), "maxAttempts", 3));
-  if (tracked->attempt >= most) {
+  if (pause == Duration::zero() && tracked->attempt - tracked->environment_tries >= most) {
     return Fail(submission, tracked, "ExecutorLost",
                 why + " (attempt " + std::to_string(tracked->attempt) + " of " +
                     std::to_string(most) + ")");
   }
   Progress progress;
-  progress.reason = "NoCapacity";
-  progress.message =
-      "attempt " + std::to_string(tracked->attempt) + " was lost: " + why + "; trying again";
+  const bool environment = pause != Duration::zero();
+  progress.reason = environment ? "RuntimeNotReady" : "NoCapacity";
+  progress.message = environment ? why + "; trying again"
+                                 : "attempt " + std::to_string(tracked->attempt) +
+                                       " was lost: " + why + "; trying again";
   progress.admitted = true;
   progress.attempt = tracked->attempt + 1;
   Json present = submission;
@@ -193,6 +225,7 @@ Status SubmissionController::Retry(const Json& submission, const TrackedPtr& tra
       {
         const std::lock_guard lock(mutex_);
         tracked->attempt = progress.attempt;
+        tracked->not_before = deps_.clock.Now() + pause;
         tracked->outcome.reset();
         tracked->stage = Stage::kNew;
         tracked->placement = {};
@@ -202,7 +235,9 @@ Status SubmissionController::Retry(const Json& submission, const TrackedPtr& tra
       }
       deps_.metrics.retries_total.Increment();
       story_.Retries(*written, progress.attempt - 1, why);
-      deps_.queue.Add(tracked->key);
+      // The agent may forget that attempt's result; where there is none, nobody is told.
+      deps_.runner.Acknowledge(tracked->uid);
+      deps_.queue.AddAfter(tracked->key, pause);
       return OkStatus();
     }
     const Code code = written.status().code();

@@ -59,6 +59,10 @@ class HttpAgentApi final : public AgentApi {
     return Send("POST", "/v1/results/ack", DumpJson(Json{{"runs", std::move(list)}})).status();
   }
 
+  Result<Json> PutEnvironments(const Json& body) override {
+    return Call("PUT", "/v1/environments", DumpJson(body));
+  }
+
  private:
   static std::string RunTarget(const RunKey& key) {
     return "/v1/runs/" + http::PercentEncode(key.uid) + "/" + std::to_string(key.attempt);

@@ -59,6 +59,11 @@ class AgentApi {
   [[nodiscard]] virtual Result<ResultsPage> PollResults(int64_t after, std::chrono::seconds wait,
                                                         std::stop_token stop) = 0;
   [[nodiscard]] virtual Status Acknowledge(const std::vector<RunKey>& runs) = 0;
+  // PUT /v1/environments: body and answer as common/api/run.h has them.
+  [[nodiscard]] virtual Result<Json> PutEnvironments(const Json& body) {
+    (void)body;
+    return Status(Code::kUnimplemented, "this agent takes no list of environments");
+  }
 };
 
 struct AgentEndpoint {

@@ -249,6 +249,15 @@ std::shared_ptr<AgentApi> Dispatcher::ApiOf(const std::string& name) {
   return it == sessions_.end() ? nullptr : it->second->api;
 }
 
+std::map<std::string, std::shared_ptr<AgentApi>> Dispatcher::Agents() {
+  std::map<std::string, std::shared_ptr<AgentApi>> agents;
+  const std::lock_guard lock(sessions_mutex_);
+  for (const auto& [name, session] : sessions_) {
+    if (session->api) agents.emplace(name, session->api);
+  }
+  return agents;
+}
+
 void Dispatcher::DoRequest(const Effect& effect) {
   const std::shared_ptr<AgentApi> api = ApiOf(effect.agent);
   Status status = Unavailable("executor " + effect.agent + " is gone");

@@ -57,6 +57,8 @@ class Dispatcher final : public Runner {
   [[nodiscard]] std::vector<std::string> Pools() const;
   // No new runs for this pod.
   void Drain(const std::string& pod);
+  // The agents that are connected, by pod.
+  [[nodiscard]] std::map<std::string, std::shared_ptr<AgentApi>> Agents();
   // Called without a lock, from any thread, when runs were queued or ended: somebody may want to
   // scale. Before Start.
   void OnLoadChange(std::function<void()> callback) { on_load_change_ = std::move(callback); }

@@ -10,6 +10,9 @@ namespace {
 
 constexpr char kStoreMount[] = "/var/lib/envicutor/store";
 constexpr char kRequestMount[] = "/etc/envicutor/build";
+constexpr char kCacheMount[] = "/etc/envicutor/cache";
+// For publishing in all, after the build.
+constexpr int64_t kPublishSeconds = 600;
 // The builder ends its build itself; the pod's own deadline is for a builder that hangs, and leaves
 // time for another build that holds the store.
 constexpr int64_t kDeadlineSlackSeconds = 120;
@@ -80,6 +83,51 @@ std::string WaitingReason(const Json& pod) {
   return "";
 }
 
+bool IsFileUrl(const std::string& url) { return url.rfind("file://", 0) == 0; }
+
+std::string Words(const std::vector<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
+  return text;
+}
+
+void Append(Json* list, std::initializer_list<std::string> items) {
+  for (const std::string& item : items) list->push_back(item);
+}
+
+// The cache: its address, its folder where it is one, and for who writes it the key's Secret.
+void AddCache(const Options& options, Json* pod) {
+  const CacheOptions& cache = options.cache;
+  if (cache.url.empty()) return;
+  Json& container = (*pod)["spec"]["containers"][0];
+  Json& volumes = (*pod)["spec"]["volumes"];
+  Append(&container["args"],
+         {"--cache-url", cache.url, "--cache-key-file", std::string(kCacheMount) + "/secret-key",
+          "--cache-netrc-file", std::string(kCacheMount) + "/netrc", "--cache-public-keys",
+          Words(cache.public_keys), "--publish-timeout", std::to_string(kPublishSeconds) + "s"});
+  container["volumeMounts"].push_back(
+      {{"name", "cache-key"}, {"mountPath", kCacheMount}, {"readOnly", true}});
+  volumes.push_back({{"name", "cache-key"},
+                     {"secret", {{"secretName", cache.key_secret}, {"defaultMode", 0400}}}});
+  if (!IsFileUrl(cache.url)) return;
+  const std::string folder = cache.url.substr(std::string_view("file://").size());
+  container["volumeMounts"].push_back({{"name", "cache"}, {"mountPath", folder}});
+  volumes.push_back(
+      {{"name", "cache"}, {"hostPath", {{"path", folder}, {"type", "DirectoryOrCreate"}}}});
+}
+
+// What the builds may fetch from besides the cache.
+void AddUpstreams(const Options& options, Json* args) {
+  if (options.cache.upstreams.empty()) return;
+  std::vector<std::string> urls;
+  std::vector<std::string> keys;
+  for (const CacheUpstream& upstream : options.cache.upstreams) {
+    urls.push_back(upstream.url);
+    keys.push_back(upstream.public_key);
+  }
+  Append(args, {"--substituters", Words(urls), "--trusted-public-keys", Words(keys)});
+}
+
 void Fail(PodOutcome* outcome, bool infrastructure, std::string message) {
   outcome->infrastructure = infrastructure;
   outcome->state.phase = BuildState::Phase::kFailed;
@@ -94,7 +142,8 @@ void ReadMessage(const Json& message, PodOutcome* outcome) {
     state.stage = std::move(stage).value();
   }
   const std::string name = GetString(message, "outcome");
-  if (name == "Built") {
+  const std::string text = GetString(message, "message", "no reason given");
+  if (name == "Built" || name == "PublishFailed") {
     const Json& built = At(message, {"environment"});
     state.phase = BuildState::Phase::kReady;
     state.message = GetString(message, "message");
@@ -102,9 +151,11 @@ void ReadMessage(const Json& message, PodOutcome* outcome) {
     state.closure_size_bytes = GetInt(built, "closureSizeBytes");
     state.closure_paths = GetInt(built, "closurePaths");
     state.signed_by = GetString(built, "signedBy");
+    if (name == "Built") return;
+    Fail(outcome, true, text);
+    state.unpublished = GetString(message, "reason", "PublishFailed");
     return;
   }
-  const std::string text = GetString(message, "message", "no reason given");
   const bool known = name == "BuildFailed" || name == "EvaluationFailed" || name == "TimedOut" ||
                      name == "OutOfMemory";
   if (known) {
@@ -137,13 +188,17 @@ Json BuilderPod(const std::string& hash, const api::EnvironmentSpec& spec, const
     args.push_back("--nixpkgs");
     args.push_back(options.builder.nixpkgs);
   }
-  const int64_t deadline = TimeoutMillis(spec, options) / 1000 + kDeadlineSlackSeconds;
+  AddUpstreams(options, &args);
+  const int64_t deadline = TimeoutMillis(spec, options) / 1000 + kDeadlineSlackSeconds +
+                           (options.cache.url.empty() ? 0 : kPublishSeconds);
   Json pod =
       Pod(BuilderName(hash), hash, std::move(args), MemoryBytes(spec, options), deadline, options);
   pod["spec"]["containers"][0]["volumeMounts"].push_back(
       {{"name", "request"}, {"mountPath", kRequestMount}, {"readOnly", true}});
   pod["spec"]["volumes"].push_back(
       {{"name", "request"}, {"configMap", {{"name", BuilderName(hash)}}}});
+  // One submission's alone is not published: its builder does not get the key.
+  if (spec.salt.empty()) AddCache(options, &pod);
   return pod;
 }
 
@@ -159,6 +214,7 @@ PodOutcome ReadBuilderPod(const Json& pod, const Options& options) {
     outcome.phase = PodOutcome::Phase::kRunning;
     return outcome;
   }
+  outcome.state.node = GetString(At(pod, {"spec"}), "nodeName");
   if (phase != "Succeeded" && phase != "Failed") {
     outcome.waiting = WaitingReason(pod);
     return outcome;

@@ -19,6 +19,9 @@ struct BuildState {
   int64_t closure_size_bytes = 0;
   int64_t closure_paths = 0;
   std::string signed_by;
+  // Built, but not in the cache: why, as a condition's reason ("CacheUnavailable"). "" otherwise.
+  std::string unpublished;
+  std::string node;                       // where its builder ran: has it on its store
   std::optional<api::StageResult> stage;  // stdout/stderr: tail of the build log
 };
 
@@ -31,6 +34,9 @@ class EnvironmentBuilds {
   [[nodiscard]] virtual BuildState Ensure(const api::EnvironmentSpec& spec) = 0;
   [[nodiscard]] virtual std::string HashOf(const api::EnvironmentSpec& spec) const = 0;
   virtual void Retry(const std::string& hash) = 0;
+  // An executor could not get it although it is ready: the next Ensure looks again, at most once a
+  // minute.
+  virtual void Recheck(const std::string& hash) { (void)hash; }
   // `cache: false`: used once, removed.
   virtual void Discard(const std::string& hash) = 0;
   // Called with the hash, on a thread of its own, when a build's state changed.

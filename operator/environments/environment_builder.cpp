@@ -14,6 +14,8 @@ constexpr std::chrono::seconds kFirstRetry{2};
 constexpr std::chrono::seconds kLastRetry{60};
 // An ended pod of a former operator is kept so long for somebody to ask for its environment.
 constexpr std::chrono::minutes kStrangerAge{2};
+// An environment that an executor could not get is looked at again so often at most.
+constexpr std::chrono::seconds kRecheckInterval{60};
 
 Duration RetryDelay(int failures) {
   const Duration delay = kFirstRetry * (1 << std::min(failures, 8));
@@ -79,6 +81,24 @@ void EnvironmentBuilder::Retry(const std::string& hash) {
   build.not_before = {};
   build.state = {};
   build.state.message = "waiting for its turn to be built";
+  deps_.queue.Add(hash);
+}
+
+void EnvironmentBuilder::Recheck(const std::string& hash) {
+  const std::scoped_lock lock(mutex_);
+  const auto it = builds_.find(hash);
+  if (it == builds_.end() || it->second.stage != Stage::kDone ||
+      it->second.state.phase != BuildState::Phase::kReady ||
+      deps_.clock.Now() < it->second.ended + kRecheckInterval) {
+    return;
+  }
+  // A builder that finds it built and published ends at once.
+  Build& build = it->second;
+  build.stage = Stage::kQueued;
+  build.failures = 0;
+  build.not_before = {};
+  build.state = {};
+  build.state.message = "it is looked for again: an executor could not get it";
   deps_.queue.Add(hash);
 }
 
@@ -256,6 +276,7 @@ Status EnvironmentBuilder::CleanUp(const std::string& hash) {
 
 void EnvironmentBuilder::Ended(const std::string& hash, PodOutcome outcome) {
   bool retry = false;
+  const std::string message = outcome.state.message;
   {
     const std::scoped_lock lock(mutex_);
     const auto it = builds_.find(hash);
@@ -275,10 +296,14 @@ void EnvironmentBuilder::Ended(const std::string& hash, PodOutcome outcome) {
     }
     if (retry) {
       build.stage = Stage::kQueued;
-      build.state = {};
-      build.state.message = "will be tried again: " + outcome.state.message;
+      // What was built stays built, though the cache does not have it yet.
+      build.state = outcome.state.unpublished.empty() ? BuildState() : std::move(outcome.state);
+      build.state.phase = BuildState::Phase::kBuilding;
+      build.state.infrastructure = false;
+      build.state.message = "will be tried again: " + message;
     } else {
       build.stage = Stage::kDone;
+      build.ended = deps_.clock.Now();
       build.state = std::move(outcome.state);
     }
     log::Info("environment: build ended",

@@ -47,6 +47,7 @@ class EnvironmentBuilder final : public EnvironmentBuilds {
   [[nodiscard]] BuildState Ensure(const api::EnvironmentSpec& spec) override;
   [[nodiscard]] std::string HashOf(const api::EnvironmentSpec& spec) const override;
   void Retry(const std::string& hash) override;
+  void Recheck(const std::string& hash) override;
   void Discard(const std::string& hash) override;
   // Callbacks run on a worker's thread, one after the other; all are kept.
   void OnChange(std::function<void(const std::string& hash)> callback) override;
@@ -61,6 +62,7 @@ class EnvironmentBuilder final : public EnvironmentBuilds {
     SteadyTime not_before;              // of the next attempt
     std::optional<SteadyTime> started;  // this process saw it start
     int64_t order = 0;                  // first come, first built
+    SteadyTime ended;                   // kDone: since when
   };
 
   Status ReconcileBuild(const std::string& hash);

@@ -53,6 +53,28 @@ Json ExecutorPod(const Json& pool, const PoolSpec& spec, const std::string& name
                "--state-dir",      "/var/lib/envicutor/agent",
                "--tls-dir",        "/etc/envicutor/tls"};
   if (options.executor.allow_degraded) args.push_back("--allow-degraded");
+  const CacheOptions& cache = options.cache;
+  for (std::string arg :
+       {std::string("--cache-max-size"), std::to_string(cache.executor_max_size_bytes)}) {
+    args.push_back(std::move(arg));
+  }
+  if (!cache.url.empty()) {
+    std::string keys;
+    std::string upstreams;
+    for (const std::string& key : cache.public_keys) keys += (keys.empty() ? "" : " ") + key;
+    for (const CacheUpstream& upstream : cache.upstreams) {
+      keys += (keys.empty() ? "" : " ") + upstream.public_key;
+      upstreams += (upstreams.empty() ? "" : " ") + upstream.url;
+    }
+    for (const std::string& arg :
+         {std::string("--cache-url"), cache.url, std::string("--cache-public-keys"), keys}) {
+      args.push_back(arg);
+    }
+    if (!upstreams.empty()) {
+      args.push_back("--cache-upstreams");
+      args.push_back(upstreams);
+    }
+  }
   Json container = {{"name", "agent"},
                     {"image", GetString(shape, "image", options.executor.image)},
                     {"command", Json::array({"envicutor-executor-agent"})},
@@ -83,6 +105,15 @@ Json ExecutorPod(const Json& pool, const PoolSpec& spec, const std::string& name
          {"hostPath", {{"path", options.executor.store_host_path}, {"type", "DirectoryOrCreate"}}}},
         {{"name", "agent"}, {"emptyDir", Json::object()}},
         {{"name", "tls"}, {"secret", {{"secretName", "envicutor-executor-tls"}}}}}}};
+  // A cache that is a folder: of the node's, read only.
+  constexpr std::string_view kFile = "file://";
+  if (cache.url.starts_with(kFile)) {
+    const std::string folder = cache.url.substr(kFile.size(), cache.url.find('?') - kFile.size());
+    pod_spec["volumes"].push_back(
+        {{"name", "cache"}, {"hostPath", {{"path", folder}, {"type", "DirectoryOrCreate"}}}});
+    pod_spec["containers"][0]["volumeMounts"].push_back(
+        {{"name", "cache"}, {"mountPath", folder}, {"readOnly", true}});
+  }
   for (const char* field :
        {"nodeSelector", "tolerations", "priorityClassName", "runtimeClassName"}) {
     if (!At(shape, {field}).is_null()) pod_spec[field] = At(shape, {field});

@@ -11,10 +11,11 @@ namespace envicutor::op {
 
 struct ServedRuntime {
   std::string name;
-  int64_t generation = 0;        // of the spec that serves
-  std::string environment_hash;  // built, tested
-  Json spec;                     // the Runtime's spec that serves
-  std::string pool;              // spec.executorPool or "default"
+  int64_t generation = 0;              // of the spec that serves
+  std::string environment_hash;        // built, tested
+  Json spec;                           // the Runtime's spec that serves
+  std::string pool;                    // spec.executorPool or "default"
+  std::string environment_store_path;  // for executors that must fetch it; "" when not known
 };
 
 struct RuntimeLookup {

@@ -14,6 +14,12 @@ constexpr std::chrono::seconds kWaitInterval{2};
 constexpr std::chrono::seconds kInfrastructureRetry{15};
 constexpr int kMaxTestFailures = 5;
 
+// Until an environment that an executor could not get is asked for again: 1 s, doubling, to 30 s.
+Duration UnavailablePause(int failures) {
+  return std::min<Duration>(std::chrono::seconds(1LL << std::min(failures, 5)),
+                            std::chrono::seconds(30));
+}
+
 int64_t GenerationOf(const Json& runtime) {
   return GetInt(At(runtime, {"metadata"}), "generation");
 }
@@ -187,7 +193,8 @@ Status RuntimeController::ReconcileLive(const Json& runtime, Entry* entry) {
     if (build.phase == BuildState::Phase::kFailed) deps_.queue.AddAfter(name, kInfrastructureRetry);
     // After a restart of the operator the environment is only looked for again.
     if (serves_this && !again) return OkStatus();
-    view.state = RuntimeView::State::kBuilding;
+    view.state =
+        build.unpublished.empty() ? RuntimeView::State::kBuilding : RuntimeView::State::kPublishing;
     view.message = build.message;
     return Publish(runtime, entry, view);
   }
@@ -196,6 +203,11 @@ Status RuntimeController::ReconcileLive(const Json& runtime, Entry* entry) {
     view.state = RuntimeView::State::kBuildFailed;
     view.message = build.message;
     return Publish(runtime, entry, view);
+  }
+  entry->store_path = build.store_path;
+  // Written by an operator that did not keep it.
+  if (serves_this && entry->served->environment_store_path.empty()) {
+    entry->served->environment_store_path = build.store_path;
   }
   if (serves_this && !again && !entry->tests) {
     view.state = RuntimeView::State::kReady;
@@ -215,8 +227,12 @@ Status RuntimeController::ReconcileLive(const Json& runtime, Entry* entry) {
     return Publish(runtime, entry, view);
   }
   // The switch: the new one serves once the write that says so is done.
-  ServedRuntime served{name, generation, entry->hash, At(runtime, {"spec"}),
-                       PoolOf(At(runtime, {"spec"}))};
+  ServedRuntime served{name,
+                       generation,
+                       entry->hash,
+                       At(runtime, {"spec"}),
+                       PoolOf(At(runtime, {"spec"})),
+                       entry->store_path};
   view.state = RuntimeView::State::kReady;
   view.served = &served;
   ENVICUTOR_RETURN_IF_ERROR(Publish(runtime, entry, view));
@@ -241,7 +257,8 @@ std::optional<TestReport> RuntimeController::RunTests(const Json& runtime, Entry
     std::vector<std::string> ignored;  // checked before
     for (api::RunRequest& request :
          SelfTestRequests(runtime, entry->hash, deps_.options, &ignored)) {
-      tests->items.push_back({std::move(request), std::nullopt, false, 0});
+      request.environment_store_path = entry->store_path;
+      tests->items.push_back({std::move(request), std::nullopt, false, 0, {}, ""});
     }
     entry->tests = std::move(tests);
   }
@@ -249,10 +266,24 @@ std::optional<TestReport> RuntimeController::RunTests(const Json& runtime, Entry
   std::vector<size_t> submit;
   size_t done = 0;
   bool lost = false;
+  std::string unavailable;
   {
     const std::scoped_lock lock(mutex_);
     for (size_t i = 0; i < tests->items.size(); ++i) {
       TestRun::Item& item = tests->items[i];
+      if (item.result && item.result->ok() && (**item.result).environment_unavailable) {
+        // Neither the runtime's fault nor an executor's: tried until the cache has it again.
+        item.unavailable = (**item.result).message;
+        item.not_before = deps_.clock.Now() + UnavailablePause(item.failures++);
+        ++item.request.attempt;
+        item.result.reset();
+        item.submitted = false;
+        deps_.builds.Recheck(tests->hash);
+      }
+      if (!item.submitted && deps_.clock.Now() < item.not_before) {
+        unavailable = item.unavailable;
+        continue;
+      }
       if (item.result && IsInfrastructure(*item.result) && item.failures < kMaxTestFailures) {
         // The executor's fault: another attempt.
         lost = true;
@@ -277,6 +308,7 @@ std::optional<TestReport> RuntimeController::RunTests(const Json& runtime, Entry
       *waiting = "waiting for an executor of pool " + tests->pool + ": " + wait->message;
       break;
     }
+    if (!unavailable.empty()) *waiting = "EnvironmentUnavailable, trying again: " + unavailable;
     if (lost) *waiting += "; an executor was lost, trying again";
     deps_.queue.AddAfter(name, kWaitInterval);
     return std::nullopt;

@@ -73,6 +73,7 @@ class RuntimeController final : public RuntimeCatalog {
     std::string message;
     bool failed = false;
     std::string hash;                   // what the current spec wants
+    std::string store_path;             // of that environment, once it is built
     std::string answered;               // Find's last answer, in short, to tell changes
     std::optional<std::string> retest;  // the annotation as it was acted on
     std::shared_ptr<TestRun> tests;

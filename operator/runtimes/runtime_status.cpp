@@ -46,6 +46,11 @@ constexpr Row kRows[] = {
      {"False", "BuildFailed"},
      {"Unknown", "NotBuilt"},
      {"False", "BuildFailed"}},
+    {State::kPublishing,
+     "Building",
+     {"True", "Built"},
+     {"Unknown", "NotPublished"},
+     {"False", "NotPublished"}},
     {State::kTesting, "Testing", {"True", "Built"}, {"Unknown", "Testing"}, {"False", "Testing"}},
     {State::kTestsFailed,
      "Failed",
@@ -110,17 +115,27 @@ Json RuntimeStatus(const Json& runtime, const RuntimeView& view, const std::stri
     kube::SetCondition(&conditions, {type, words.status, words.reason, text, generation},
                        now_rfc3339);
   };
-  const bool build_speaks = !built;
-  set("Built", row.built, built ? "the environment is built" : build_speaks ? message : "");
-  set("Published", built ? Words{"True", "OnStore"} : Words{"False", "NotBuilt"},
-      built ? "executors have the environment on their store" : "");
+  set("Built", row.built, built ? "the environment is built" : message);
+  const std::string signed_by = view.build ? view.build->signed_by : "";
+  if (view.state == State::kPublishing) {
+    set("Published", {"False", view.build->unpublished.c_str()}, message);
+  } else if (!built) {
+    set("Published", {"False", "NotBuilt"}, "");
+  } else if (signed_by.empty()) {
+    set("Published", {"True", "OnStore"},
+        "there is no shared cache: the environment is on the store of the node that built it");
+  } else {
+    set("Published", {"True", "Published"},
+        "the cache has the environment, signed by " + signed_by + " and verified");
+  }
   set("Tested", row.tested,
       view.state == State::kReady ? "all self-tests passed on an executor"
       : view.state == State::kTestsFailed || view.state == State::kTesting ? message
                                                                            : "");
   set("Ready", row.ready, view.state == State::kReady ? "it serves submissions" : message);
 
-  if (view.build && view.build->phase == BuildState::Phase::kReady) {
+  if (view.build &&
+      (view.build->phase == BuildState::Phase::kReady || view.state == State::kPublishing)) {
     status["environment"] = EnvironmentJson(view.hash, *view.build);
   } else if (!same_generation || GetString(At(status, {"environment"}), "hash") != view.hash) {
     status.erase("environment");
@@ -141,6 +156,7 @@ Json RuntimeStatus(const Json& runtime, const RuntimeView& view, const std::stri
   if (view.served != nullptr) {
     status["served"] = {{"generation", view.served->generation},
                         {"environmentHash", view.served->environment_hash},
+                        {"environmentStorePath", view.served->environment_store_path},
                         {"spec", view.served->spec}};
   } else {
     status.erase("served");
@@ -171,6 +187,7 @@ std::optional<ServedRuntime> ServedFromStatus(const Json& runtime) {
   result.name = kube::NameOf(runtime);
   result.generation = GetInt(served, "generation");
   result.environment_hash = GetString(served, "environmentHash");
+  result.environment_store_path = GetString(served, "environmentStorePath");
   result.spec = At(served, {"spec"});
   result.pool = GetString(result.spec, "executorPool", "default");
   if (result.environment_hash.empty() || result.generation <= 0) return std::nullopt;

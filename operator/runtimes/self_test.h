@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "common/api/run.h"
+#include "common/base/clock.h"
 #include "common/base/json.h"
 #include "common/base/status.h"
 #include "operator/options.h"
@@ -40,7 +41,9 @@ struct TestRun {
     api::RunRequest request;
     std::optional<Result<api::RunResult>> result;
     bool submitted = false;
-    int failures = 0;  // the executor's, not the program's
+    int failures = 0;         // the executor's, not the program's
+    SteadyTime not_before;    // its environment could not be had: of the next attempt
+    std::string unavailable;  // and why
   };
   std::vector<Item> items;  // self-tests in order, then the measurement
 };

@@ -100,8 +100,20 @@ int NodeCommand(const Arguments& argv) {
   flags.String("namespace", &options.ns, "NS", "whose pods it runs");
   flags.String("system-namespace", &options.system_ns, "NS",
                "run every pod of this namespace too: operator, Jobs");
+  flags.String("host-path-root", &options.host_path_root, "DIR",
+               "hostPath volumes are below DIR: for several nodes on one machine");
+  flags.Int("pod-subnet", &options.pod_subnet,
+            "N: pods have addresses 127.77.N.*, another N for each node of a machine");
   int exit_code = 0;
   if (ParsedToEnd(flags, argv, &exit_code)) return exit_code;
+  if (options.pod_subnet < 0 || options.pod_subnet > 255) {
+    return Fail(InvalidArgument("--pod-subnet: " + std::to_string(options.pod_subnet) +
+                                " must be from 0 to 255"));
+  }
+  if (!options.host_path_root.empty() && options.host_path_root.front() != '/') {
+    return Fail(
+        InvalidArgument("--host-path-root: \"" + options.host_path_root + "\" must be absolute"));
+  }
   log::Configure("node", log::Level::kInfo, LogFormat());
   SignalStop stop;
   const Status status = RunNode(options, stop.token());

@@ -139,7 +139,13 @@ Result<LaunchPlan> MakeLaunchPlan(const NodeContext& context, const PodSpec& pod
   plan.working_dir = pod.working_dir;
   plan.hostname = pod.name.substr(0, 63);
   plan.privileged = pod.privileged;
-  ENVICUTOR_ASSIGN(plan.mounts, PrepareVolumes(pod, pod_dir, lookup));
+  PodSpec placed = pod;
+  for (VolumeSpec& volume : placed.volumes) {
+    if (volume.kind == VolumeSpec::Kind::kHostPath) {
+      volume.source = context.host_path_root + volume.source;
+    }
+  }
+  ENVICUTOR_ASSIGN(plan.mounts, PrepareVolumes(placed, pod_dir, lookup));
   if (!pod.termination_path.empty()) {
     const std::string file = pod_dir + "/termination-log";
     ENVICUTOR_RETURN_IF_ERROR(WriteFileAtomic(file, "", 0666));

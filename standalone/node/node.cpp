@@ -87,6 +87,8 @@ class Node {
     context_.pods_dir = base + "/pods";
     context_.logs_dir = base + "/logs";
     context_.bin_dir = options_.bin_dir;
+    context_.host_path_root = options_.host_path_root;
+    context_.pod_subnet = static_cast<int>(options_.pod_subnet);
     ENVICUTOR_RETURN_IF_ERROR(MakeDirs(context_.pods_dir, 0700));
     ENVICUTOR_RETURN_IF_ERROR(MakeDirs(context_.logs_dir, 0750));
     std::tie(context_.api_host, context_.api_port) = HostAndPort(config.server);

@@ -15,6 +15,10 @@ struct NodeOptions {
   std::string data_dir = "/var/lib/envicutor";  // state is below data_dir/node
   std::string bin_dir;                          // envicutor's binaries, the only "image"
   std::string ns = "envicutor-executors";       // whose executor and builder pods it runs
+  // Several nodes on one machine, for tests: hostPath volumes below a folder of each one's own, and
+  // pods' addresses 127.77.pod_subnet.N.
+  std::string host_path_root;
+  int64_t pod_subnet = 0;
   std::string
       system_ns;  // "": none; every pod of this namespace too, for a cluster without kubelets
 };

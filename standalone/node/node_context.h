@@ -16,14 +16,14 @@
 
 namespace envicutor::standalone {
 
-// Indexes N of the pods' addresses 127.77.0.N. Thread-safe.
+// Indexes N of the pods' addresses 127.77.SUBNET.N. Thread-safe.
 class AddressPool {
  public:
   // `wanted` if it is free (what a pod had before the node's restart), else any.
   [[nodiscard]] std::optional<int> Take(int wanted = 0);
   void Give(int index);
-  [[nodiscard]] static std::string Address(int index) {
-    return "127.77.0." + std::to_string(index);
+  [[nodiscard]] static std::string Address(int index, int subnet = 0) {
+    return "127.77." + std::to_string(subnet) + "." + std::to_string(index);
   }
 
  private:
@@ -52,6 +52,8 @@ struct NodeContext {
   PodGroups groups;
   ModeDecision mode;
   std::string node_name;
+  std::string host_path_root;  // "": hostPath volumes are the host's own
+  int pod_subnet = 0;
   std::string host_ip = "127.0.0.1";
   std::string pods_dir;  // DATA/node/pods
   std::string logs_dir;  // DATA/node/logs

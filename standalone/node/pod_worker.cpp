@@ -94,7 +94,8 @@ void PodWorker::Restore() {
     if (left.ok()) std::tie(state_, wanted) = *left;
   }
   if (const auto index = context_.addresses.Take(wanted)) address_index_ = *index;
-  addresses_ = {AddressPool::Address(address_index_), context_.host_ip, context_.node_name};
+  addresses_ = {AddressPool::Address(address_index_, context_.pod_subnet), context_.host_ip,
+                context_.node_name};
   Result<PodSpec> spec = ParsePodSpec(*pod_);
   const std::string phase = GetString(reported_, "phase");
   if (phase == "Succeeded" || phase == "Failed") {
@@ -219,7 +220,7 @@ void PodWorker::StartContainer() {
     next_start_ = context_.clock->Now() + kRestartBase;
     if (const auto index = context_.addresses.Take()) {
       address_index_ = *index;
-      addresses_.pod_ip = AddressPool::Address(*index);
+      addresses_.pod_ip = AddressPool::Address(*index, context_.pod_subnet);
       prober_ = std::make_unique<HttpProber>(addresses_.pod_ip);
     } else {
       return;

@@ -13,7 +13,16 @@ namespace envicutor::op {
 
 // One of the ways in which a Runtime stands; conditions and phase follow from it.
 struct RuntimeView {
-  enum class State { kPending, kInvalid, kBuilding, kBuildFailed, kTesting, kTestsFailed, kReady };
+  enum class State {
+    kPending,
+    kInvalid,
+    kBuilding,
+    kBuildFailed,
+    kPublishing,  // built, and the cache does not have it yet: build->unpublished says why
+    kTesting,
+    kTestsFailed,
+    kReady
+  };
   State state = State::kPending;
   std::string message;                    // what is being waited for, or why not
   std::string hash;                       // of the environment of this spec

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <mutex>
 
@@ -11,12 +12,15 @@
 #include "common/kube/resource.h"
 #include "standalone/cli/command.h"
 #include "standalone/cli/crds.h"
+#include "standalone/cli/setup/signing_key.h"
 #include "standalone/cli/tool.h"
 
 namespace envicutor::standalone {
 namespace {
 
 constexpr char kExecutors[] = "envicutor-executors";
+constexpr char kCacheKeySecret[] = "envicutor-cache-key";  // the operator's default
+constexpr char kCacheKeyName[] = "envicutor-local-1";
 constexpr char kUpAnnotation[] = "envicutor.io/up";
 constexpr std::chrono::milliseconds kAskAgain{100};
 constexpr int64_t kMaxRestartsInStart = 3;
@@ -140,6 +144,34 @@ Status Bootstrap::ApplyPool() {
       .status();
 }
 
+// The pair stays: what was signed with it is in the cache. Only root reads the secret half, here
+// and in builder pods.
+Status Bootstrap::PrepareCacheKey() {
+  // It becomes a URL.
+  const bool plain = std::all_of(data_.root.begin(), data_.root.end(), [](char c) {
+    return c > ' ' && c < 127 && c != '?' && c != '#' && c != '%' && c != '@';
+  });
+  if (!plain) {
+    progress_.Note("no cache: the name of " + data_.root + " does not fit into a URL");
+    return OkStatus();
+  }
+  const std::string path = data_.Pki() + "/cache";
+  Result<std::string> secret = ReadFile(path + ".secret", 4096);
+  if (!secret.ok()) {
+    if (secret.status().code() != Code::kNotFound) return secret.status();
+    ENVICUTOR_ASSIGN(secret, NewSigningKey(kCacheKeyName));
+    ENVICUTOR_RETURN_IF_ERROR(WriteFileAtomic(path + ".secret", *secret, 0600));
+  }
+  ENVICUTOR_ASSIGN(plan_.cache_public_key, PublicKeyOf(*secret));
+  ENVICUTOR_RETURN_IF_ERROR(WriteFileAtomic(path + ".public", plan_.cache_public_key));
+  const Json object = {{"apiVersion", "v1"},
+                       {"kind", "Secret"},
+                       {"metadata", {{"name", kCacheKeySecret}, {"namespace", kExecutors}}},
+                       {"type", "Opaque"},
+                       {"data", {{"secret-key", Base64Encode(*secret)}}}};
+  return kube::CreateOrPatch(*client_, kube::kSecrets, kExecutors, object).status();
+}
+
 void Bootstrap::PrepareNixpkgs(std::stop_token stop) {
   const std::string fetch = BinDir() + "/../share/envicutor/nixpkgs/fetch";
   if (::access(fetch.c_str(), X_OK) != 0) {
@@ -221,6 +253,7 @@ Status Bootstrap::Run(std::stop_token stop) {
   }
   ENVICUTOR_RETURN_IF_ERROR(StartApiServer(stop));
   ENVICUTOR_RETURN_IF_ERROR(ApplyObjects(stop));
+  ENVICUTOR_RETURN_IF_ERROR(PrepareCacheKey());
   PrepareNixpkgs(stop);
   ENVICUTOR_RETURN_IF_ERROR(StartOperatorAndNode());
   ENVICUTOR_RETURN_IF_ERROR(WaitForExecutors(stop));

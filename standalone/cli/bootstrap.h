@@ -34,6 +34,7 @@ class Bootstrap {
   [[nodiscard]] Status StartApiServer(std::stop_token stop);
   [[nodiscard]] Status ApplyObjects(std::stop_token stop);
   [[nodiscard]] Status ApplyPool();
+  [[nodiscard]] Status PrepareCacheKey();
   void PrepareNixpkgs(std::stop_token stop);
   [[nodiscard]] Status StartOperatorAndNode();
   [[nodiscard]] Status WaitForExecutors(std::stop_token stop);

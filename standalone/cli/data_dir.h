@@ -20,6 +20,7 @@ struct DataDir {
   [[nodiscard]] std::string Kubeconfig() const { return root + "/kubeconfig"; }
   [[nodiscard]] std::string OperatorYaml() const { return root + "/operator.yaml"; }
   [[nodiscard]] std::string Store() const { return root + "/store"; }
+  [[nodiscard]] std::string Cache() const { return root + "/cache"; }
   [[nodiscard]] std::string Logs() const { return root + "/logs"; }
   [[nodiscard]] std::string Run() const { return root + "/run"; }
   [[nodiscard]] Status Make() const;

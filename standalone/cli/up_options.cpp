@@ -101,6 +101,10 @@ std::string OperatorYaml(const UpPlan& plan, const std::string& data_dir, bool a
       // One operator, restarted only after the one before it has ended: no lease to wait for.
       {"leaderElection", {{"enabled", false}}}};
   if (!plan.nixpkgs.empty()) config["builder"]["nixpkgs"] = plan.nixpkgs;
+  if (!plan.cache_public_key.empty()) {
+    config["cache"] = {{"url", "file://" + data_dir + "/cache"},
+                       {"publicKeys", Json::array({plan.cache_public_key})}};
+  }
   return "# Written by `envicutor up` at every start.\n" + ToYaml(config);
 }
 

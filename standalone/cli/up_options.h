@@ -33,7 +33,8 @@ struct UpPlan {
   std::string probes_address;
   std::string metrics_address;
   std::string node_name = "local";
-  std::string nixpkgs;  // as builders see it; "": none
+  std::string nixpkgs;           // as builders see it; "": none
+  std::string cache_public_key;  // "name:base64"; "": there is no cache
 };
 
 // In a User-Mode-Linux machine there is one CPU: one slot each, as many machines as slots. On the

@@ -80,6 +80,11 @@ TEST(UpOptionsTest, TheOperatorTakesTheConfigurationItIsGiven) {
   EXPECT_EQ(options->builder.nixpkgs, plan.nixpkgs);
   EXPECT_TRUE(options->executor.allow_degraded);
   EXPECT_FALSE(options->leader_election.enabled);
+  EXPECT_EQ(options->cache.url, "");
+  plan.cache_public_key = "local-1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+  const auto cached = op::ParseOptions(OperatorYaml(plan, "/data", true));
+  ASSERT_TRUE(cached.ok()) << cached.status().message();
+  EXPECT_EQ(cached->cache.url, "file:///data/cache");
 }
 
 TEST(UpOptionsTest, RefusesNonsense) {

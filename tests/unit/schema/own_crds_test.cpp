@@ -330,7 +330,8 @@ TEST_F(OwnCrd, EveryFieldHasADescriptionAndABound) {
 }
 
 TEST_F(OwnCrd, ExamplesAreValid) {
-  for (const char* folder : {"docs/examples/runtimes", "docs/examples/submissions"}) {
+  for (const char* folder :
+       {"docs/examples/runtimes", "docs/examples/runtimes/nixpkgs", "docs/examples/submissions"}) {
     const std::vector<std::string> files = ListSource(folder);
     EXPECT_THAT(files, Not(IsEmpty()));
     for (const std::string& file : files) {

@@ -72,7 +72,11 @@ int CliMain(int argc, char** argv) {
   for (const Command& command : kCommands) {
     if (command.name == name) return command.run(arguments);
   }
-  std::fprintf(stderr, "error: unknown command \"%s\"\nSee 'envicutor --help'.\n", name.c_str());
+  std::vector<std::string> names;
+  for (const Command& command : kCommands) names.emplace_back(command.name);
+  const std::string meant = Nearest(name, names);
+  std::fprintf(stderr, "error: unknown command \"%s\"%s\nSee 'envicutor --help'.\n", name.c_str(),
+               meant.empty() ? "" : ("; did you mean " + meant + "?").c_str());
   return 2;
 }
 

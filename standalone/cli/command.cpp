@@ -49,7 +49,8 @@ bool ParsedToEnd(Flags& flags, const Arguments& argv, int* exit_code) {
     return true;
   }
   if (parsed.ok()) return false;
-  std::fprintf(stderr, "error: %s\nSee 'envicutor COMMAND --help'.\n", parsed.message().c_str());
+  std::fprintf(stderr, "error: %s\nSee 'envicutor %s --help'.\n", parsed.message().c_str(),
+               flags.command().c_str());
   *exit_code = 2;
   return true;
 }
@@ -82,7 +83,13 @@ Result<Connection> Connect(const std::string& kubeconfig) {
   const bool elsewhere =
       std::getenv("KUBECONFIG") != nullptr || std::getenv("KUBERNETES_SERVICE_HOST") != nullptr;
   if (flag.empty() && !elsewhere && ::access(local.c_str(), R_OK) == 0) flag = local;
-  ENVICUTOR_ASSIGN(const kube::ClientConfig config, kube::DefaultConfig(flag));
+  Result<kube::ClientConfig> found = kube::DefaultConfig(flag);
+  if (!found.ok() && flag.empty() && !elsewhere) {
+    return NotFound("no API server is known here (" + found.status().message() +
+                    "): start one with `envicutor up`, or give --kubeconfig or $KUBECONFIG");
+  }
+  if (!found.ok()) return found.status();
+  const kube::ClientConfig& config = *found;
   Connection connection;
   ENVICUTOR_ASSIGN(connection.client, kube::NewClient(config));
   connection.ns = config.default_namespace.empty() ? "default" : config.default_namespace;

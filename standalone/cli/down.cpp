@@ -19,13 +19,23 @@ constexpr std::chrono::seconds kStopTimeout{90};
 int DownCommand(const Arguments& argv) {
   std::string data_dir = kDefaultDataDir;
   Flags flags("down [flags]", "Stops what `envicutor up` started. Its data stays.");
+  std::string output;
   flags.String("data-dir", &data_dir, "DIR", "of which installation");
+  flags.String("output", &output, "json|yaml", "how to print", 'o');
   int exit_code = 0;
   if (ParsedToEnd(flags, argv, &exit_code)) return exit_code;
+  if (const Status checked = CheckOutput(output); !checked.ok()) return Fail(checked);
+  const auto say = [&output](const char* state) {
+    if (output.empty()) {
+      std::puts(state);
+    } else {
+      Print({{"state", state}}, output);
+    }
+  };
   const DataDir data{data_dir};
   const Result<RunRecord> record = ReadRunRecord(data);
   if (!record.ok()) {
-    std::puts("not running");
+    say("not running");
     return record.status().code() == Code::kNotFound ? 0 : Fail(record.status());
   }
   const UniqueFd supervisor = OpenProcess(record->supervisor);
@@ -42,7 +52,7 @@ int DownCommand(const Arguments& argv) {
     return Fail(FailedPrecondition("another envicutor works in " + data.root));
   }
   CleanUpAfterDead(data);
-  std::puts("stopped");
+  say("stopped");
   return 0;
 }
 

@@ -1,8 +1,34 @@
 #include "standalone/cli/flags.h"
 
+#include <algorithm>
 #include <charconv>
+#include <numeric>
 
 namespace envicutor::standalone {
+
+std::string Nearest(const std::string& word, const std::vector<std::string>& names) {
+  constexpr size_t kMaxWord = 64;
+  if (word.size() > kMaxWord) return "";
+  std::string nearest;
+  size_t least = std::min<size_t>(3, word.size() / 2 + 1);  // further away is another word
+  for (const std::string& name : names) {
+    // Levenshtein's distance, a row at a time.
+    std::vector<size_t> row(name.size() + 1);
+    std::iota(row.begin(), row.end(), size_t{0});
+    for (size_t i = 0; i < word.size(); ++i) {
+      size_t diagonal = std::exchange(row[0], i + 1);
+      for (size_t j = 0; j < name.size(); ++j) {
+        const size_t replaced = diagonal + (word[i] == name[j] ? 0 : 1);
+        diagonal = std::exchange(row[j + 1], std::min({row[j + 1] + 1, row[j] + 1, replaced}));
+      }
+    }
+    if (row.back() < least) {
+      least = row.back();
+      nearest = name;
+    }
+  }
+  return nearest;
+}
 
 Flags::Flags(std::string usage, std::string about)
     : usage_(std::move(usage)), about_(std::move(about)) {}
@@ -86,7 +112,14 @@ Status Flags::Parse(const std::vector<std::string>& argv) {
     }
     const size_t equals = argument.find('=');
     const auto it = Find(argument.substr(0, equals));
-    if (it == flags_.end()) return InvalidArgument("unknown flag: " + argument.substr(0, equals));
+    if (it == flags_.end()) {
+      std::vector<std::string> names;
+      for (const auto& [name, flag] : flags_) names.push_back("--" + name);
+      const std::string given = argument.substr(0, equals);
+      const std::string meant = Nearest(given, names);
+      return InvalidArgument("unknown flag: " + given +
+                             (meant.empty() ? "" : "; did you mean " + meant + "?"));
+    }
     if (equals != std::string::npos) {
       ENVICUTOR_RETURN_IF_ERROR(Set(it->first, it->second, argument.substr(equals + 1)));
     } else if (it->second.on != nullptr) {
@@ -102,6 +135,8 @@ Status Flags::Parse(const std::vector<std::string>& argv) {
 
 std::string Flags::Help() const {
   std::string text = about_ + "\n\nUsage:\n  envicutor " + usage_ + "\n";
+  if (!examples_.empty()) text += "\nExamples:\n";
+  for (const std::string& example : examples_) text += "  " + example + "\n";
   if (flags_.empty()) return text;
   text += "\nFlags:\n";
   for (const auto& [name, flag] : flags_) {

@@ -6,11 +6,15 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/base/status.h"
 
 namespace envicutor::standalone {
+
+// The one of `names` that `word` may have been meant to be, or "".
+[[nodiscard]] std::string Nearest(const std::string& word, const std::vector<std::string>& names);
 
 class Flags {
  public:
@@ -25,6 +29,9 @@ class Flags {
   void List(const std::string& name, std::vector<std::string>* values,
             const std::string& placeholder, const std::string& help);
 
+  // Command lines that the help shows.
+  void Examples(std::vector<std::string> lines) { examples_ = std::move(lines); }
+
   // argv without the program's and the command's names.
   [[nodiscard]] Status Parse(const std::vector<std::string>& argv);
 
@@ -33,6 +40,8 @@ class Flags {
   [[nodiscard]] const std::vector<std::string>& rest() const { return rest_; }  // after "--"
   [[nodiscard]] bool given(const std::string& name) const { return given_.contains(name); }
   [[nodiscard]] std::string Help() const;
+  // The command's name: the first word of its usage.
+  [[nodiscard]] std::string command() const { return usage_.substr(0, usage_.find(' ')); }
 
  private:
   struct Flag {
@@ -49,6 +58,7 @@ class Flags {
 
   std::string usage_;
   std::string about_;
+  std::vector<std::string> examples_;
   std::map<std::string, Flag> flags_;
   std::map<std::string, bool> given_;
   std::vector<std::string> positional_;

@@ -118,6 +118,8 @@ int RunCommand(const Arguments& argv) {
       "run FILE [flags] [-- ARGS...]",
       "Runs a program as a Submission, prints its stdout and stderr and exits with its exit "
       "code:\n128+n when signal n ended it, 125 when the system failed.");
+  flags.Examples({"envicutor run hello.py", "envicutor run sum.cpp --stdin numbers.txt",
+                  "envicutor run main.sh --runtime bash --limit memory=64Mi -- one two"});
   flags.String("runtime", &options.runtime, "NAME",
                "the Runtime; by the file's extension if absent");
   flags.String("stdin", &options.stdin_file, "FILE", "what the program reads; - for our own stdin");

@@ -136,7 +136,7 @@ int StatusCommand(const Arguments& argv) {
   const Result<RunRecord> record = ReadRunRecord(data);
   if (!record.ok() || !OpenProcess(record->supervisor).valid()) {
     if (output.empty()) {
-      std::puts("not running");
+      std::puts("not running; `envicutor up` starts it");
     } else {
       Print({{"state", "not running"}}, output);
     }

@@ -120,6 +120,7 @@ int TestRuntimesCommand(const Arguments& argv) {
       "test-runtimes DIR [flags]",
       "Applies the Runtimes of a folder, waits until each is Ready or has failed, and reports "
       "their self-tests. Exit code 1 when any is not Ready.");
+  flags.Examples({"envicutor test-runtimes docs/examples/runtimes"});
   flags.String("kubeconfig", &kubeconfig, "FILE", "which API server");
   flags.String("output", &output, "json|yaml", "how to print", 'o');
   flags.Int("timeout", &timeout, "seconds to wait for all");

@@ -196,7 +196,8 @@ int Supervise(const UpOptions& options, const DataDir& data, UniqueFd report) {
   return failed ? 1 : 0;
 }
 
-int Detach(const UpOptions& options, const DataDir& data) {
+// `output`: "", or how to print what runs, in place of the progress (which goes to stderr).
+int Detach(const UpOptions& options, const DataDir& data, const std::string& output) {
   std::array<int, 2> pipe{};
   if (::pipe2(pipe.data(), O_CLOEXEC) != 0) return Fail(ErrnoStatus(errno, "pipe2"));
   const pid_t pid = ::fork();  // before any thread
@@ -206,6 +207,7 @@ int Detach(const UpOptions& options, const DataDir& data) {
     ::setsid();
     const UniqueFd null(::open("/dev/null", O_RDONLY | O_CLOEXEC));
     ::dup2(null.get(), 0);
+    if (!output.empty()) ::dup2(2, 1);
     const int code = Supervise(options, data, UniqueFd(pipe[1]));
     std::fflush(stdout);
     // When it ends before it was ready, the parent sees the pipe close and takes our code.
@@ -217,7 +219,9 @@ int Detach(const UpOptions& options, const DataDir& data) {
   ssize_t length = 0;
   while ((length = ::read(report.get(), &code, 1)) < 0 && errno == EINTR) {
   }
-  if (length == 1 && code == 0) return 0;
+  if (length == 1 && code == 0) {
+    return output.empty() ? 0 : StatusCommand({"--data-dir", options.data_dir, "--output", output});
+  }
   int status = 0;
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
@@ -232,6 +236,7 @@ int UpCommand(const Arguments& argv) {
   Flags flags("up [flags]",
               "Runs everything on this machine: an API server on a SQLite file, the operator and a "
               "node for executors.");
+  flags.Examples({"envicutor up --detach", "envicutor up --data-dir ./data --slots 4"});
   flags.String("data-dir", &options.data_dir, "DIR", "where everything is kept");
   flags.String("kubeconfig", &options.kubeconfig, "FILE",
                "write a kubeconfig here, besides DIR/kubeconfig");
@@ -243,17 +248,28 @@ int UpCommand(const Arguments& argv) {
   flags.Bool("allow-degraded", &options.allow_degraded,
              "run without control groups, with approximate limits");
   flags.Bool("detach", &options.detach, "return when all is ready; `envicutor down` stops it");
+  std::string output;
+  flags.String("output", &output, "json|yaml", "with --detach: print what runs, as status does",
+               'o');
   int exit_code = 0;
   if (ParsedToEnd(flags, argv, &exit_code)) return exit_code;
   if (const Status checked = CheckUpOptions(options); !checked.ok()) {
     std::fprintf(stderr, "error: %s\n", checked.message().c_str());
     return 2;
   }
+  Status printing = CheckOutput(output);
+  if (printing.ok() && !output.empty() && !options.detach) {
+    printing = InvalidArgument("--output needs --detach: in the foreground it prints progress");
+  }
+  if (!printing.ok()) {
+    std::fprintf(stderr, "error: %s\n", printing.message().c_str());
+    return 2;
+  }
   ::umask(022);
   log::Configure("up", log::Level::kWarn, log::Format::kText);
   const DataDir data{options.data_dir};
   if (const Status made = data.Make(); !made.ok()) return Fail(made);
-  return options.detach ? Detach(options, data) : Supervise(options, data, UniqueFd());
+  return options.detach ? Detach(options, data, output) : Supervise(options, data, UniqueFd());
 }
 
 }  // namespace envicutor::standalone

@@ -114,3 +114,28 @@ def test_flags_of_all_pages_exist():
         wrong += [f"{page}: {program} {command} has no {flag}" for flag in flags
                   if flag not in ("--help", "--version") and not re.search(re.escape(flag) + r"\b", helps[key])]
     assert not wrong
+
+
+def test_every_command_explains_itself_and_prints_for_programs():
+    help_text = subprocess.run([BIN / "envicutor", "--help"], check=True, capture_output=True, text=True).stdout
+    names = re.findall(r"^  ([a-z-]+) {2,}", help_text, re.M)
+    assert {"up", "down", "status", "run", "test-runtimes", "version"} <= set(names)
+    for name in names:
+        text = subprocess.run([BIN / "envicutor", name, "--help"], check=True, capture_output=True, text=True).stdout
+        assert f"Usage:\n  envicutor {name}" in text, name
+        if name not in ("apiserver", "node", "setup"):  # servers, and a Job's command
+            assert "--output json|yaml" in text, name
+
+
+@pytest.mark.parametrize("line, says", [
+    ("sttaus", "did you mean status?"), ("run --runtme x", "did you mean --runtime?"),
+    ("up --output json", "--output needs --detach"), ("status --output xml", "neither json nor yaml"),
+    ("run hello.xyz", "say --runtime NAME"), ("run docs/examples/hello.py", "start one with `envicutor up`"),
+])
+def test_mistakes_say_what_to_do_next(line, says):
+    env = {k: v for k, v in os.environ.items() if k not in ("KUBECONFIG", "KUBERNETES_SERVICE_HOST")}
+    if Path("/var/lib/envicutor/kubeconfig").exists() and "hello.py" in line:
+        pytest.skip("an Envicutor of this machine is known: /var/lib/envicutor/kubeconfig")
+    done = subprocess.run([BIN / "envicutor", *line.split()], cwd=ROOT, env=dict(env, HOME="/nonexistent"),
+                          capture_output=True, text=True, timeout=30)
+    assert done.returncode != 0 and says in done.stderr, done.stderr

@@ -51,6 +51,22 @@ TEST(FlagsTest, NamesTheMistake) {
   EXPECT_THAT(flags.Parse({"--number"}).message(), HasSubstr("needs a value"));
 }
 
+TEST(FlagsTest, SaysWhatWasMeant) {
+  std::string text;
+  Flags flags("run FILE [flags]", "y");
+  flags.String("namespace", &text, "NS", "", 'n');
+  flags.String("runtime", &text, "NAME", "");
+  EXPECT_THAT(flags.Parse({"--runtme", "x"}).message(), HasSubstr("did you mean --runtime?"));
+  EXPECT_EQ(flags.Parse({"--entirely-else"}).message(), "unknown flag: --entirely-else");
+  EXPECT_EQ(flags.Parse({std::string(100'000, '-')}).message(),
+            "unknown flag: " + std::string(100'000, '-'));
+  EXPECT_EQ(Nearest("stauts", {"up", "down", "status"}), "status");
+  EXPECT_EQ(Nearest("", {"up"}), "");
+  flags.Examples({"envicutor run x.py"});
+  EXPECT_THAT(flags.Help(), HasSubstr("Examples:\n  envicutor run x.py\n"));
+  EXPECT_EQ(flags.command(), "run");
+}
+
 TEST(UpOptionsTest, MachinesHaveOneSlotEachAndFitTheMemory) {
   UpOptions options;
   UpPlan plan;

@@ -2,12 +2,14 @@
 
 #include <charconv>
 #include <condition_variable>
+#include <iterator>
 #include <mutex>
 #include <random>
 #include <utility>
 
 #include "common/http/client.h"
 #include "common/kube/errors.h"
+#include "common/kube/pager.h"
 #include "common/kube/token.h"
 #include "common/kube/watch_decoder.h"
 #include "common/metrics/metrics.h"
@@ -59,7 +61,7 @@ int RandomWatchSeconds() {
   return std::uniform_int_distribution<>(300, 600)(random);
 }
 
-class HttpClient final : public Client {
+class HttpClient final : public Client, public Pager {
  public:
   HttpClient(std::unique_ptr<http::Client> http, std::string host, std::string prefix,
              const ClientConfig& config, metrics::Registry* registry)
@@ -89,6 +91,28 @@ class HttpClient final : public Client {
     if (!list.ok() && list.status().code() == Code::kExpired)
       return ListPages(type, ns, options, 0);
     return list;
+  }
+
+  Result<Page> ListPage(const ResourceType& type, const std::string& ns, const ListOptions& options,
+                        const std::string& next) override {
+    std::string target = type.Path(ns) + "?" + "limit=" + std::to_string(options.page_size);
+    if (!next.empty()) target += "&continue=" + http::PercentEncode(next);
+    target += Selectors(options.label_selector, options.field_selector);
+    ENVICUTOR_ASSIGN(Json answer, Object({"GET", std::move(target), {}, ""}, options.stop));
+    Page page;
+    page.list.resource_version = ResourceVersionOf(answer);
+    page.next = GetString(At(answer, {"metadata"}), "continue");
+    const auto items = answer.find("items");
+    if (items == answer.end() || !items->is_array()) return page;
+    page.list.items.reserve(items->size());
+    for (Json& item : *items) {
+      if (!item.is_object()) continue;
+      item["apiVersion"] = type.ApiVersion();
+      item["kind"] = type.kind;
+      DropManagedFields(item);
+      page.list.items.push_back(std::move(item));
+    }
+    return page;
   }
 
   Result<Json> Create(const ResourceType& type, const std::string& ns,
@@ -201,25 +225,15 @@ class HttpClient final : public Client {
 
   Result<List> ListPages(const ResourceType& type, const std::string& ns,
                          const ListOptions& options, int64_t page_size) {
+    ListOptions paged = options;
+    paged.page_size = page_size;
     List list;
     std::string next;
     do {
-      std::string target = type.Path(ns) + "?" + "limit=" + std::to_string(page_size);
-      if (!next.empty()) target += "&continue=" + http::PercentEncode(next);
-      target += Selectors(options.label_selector, options.field_selector);
-      ENVICUTOR_ASSIGN(Json page, Object({"GET", std::move(target), {}, ""}, options.stop));
-      list.resource_version = ResourceVersionOf(page);
-      next = GetString(At(page, {"metadata"}), "continue");
-      if (auto items = page.find("items"); items != page.end() && items->is_array()) {
-        list.items.reserve(list.items.size() + items->size());
-        for (Json& item : *items) {
-          if (!item.is_object()) continue;
-          item["apiVersion"] = type.ApiVersion();
-          item["kind"] = type.kind;
-          DropManagedFields(item);
-          list.items.push_back(std::move(item));
-        }
-      }
+      ENVICUTOR_ASSIGN(Page page, ListPage(type, ns, paged, next));
+      list.resource_version = std::move(page.list.resource_version);
+      std::move(page.list.items.begin(), page.list.items.end(), std::back_inserter(list.items));
+      next = std::move(page.next);
     } while (!next.empty());
     return list;
   }

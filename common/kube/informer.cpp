@@ -9,17 +9,22 @@
 #include "common/base/check.h"
 #include "common/base/log.h"
 #include "common/kube/cache.h"
+#include "common/kube/pager.h"
 
 namespace envicutor::kube {
 namespace {
 
 // A watch that lasted this long, or brought anything, was a good one: the backoff starts anew.
 constexpr std::chrono::seconds kGoodWatch{30};
+constexpr int kPagedTries = 3;
 
 class ReflectingInformer final : public Informer {
  public:
   ReflectingInformer(Client& client, ResourceType type, InformerOptions options)
-      : client_(client), type_(std::move(type)), options_(std::move(options)) {}
+      : client_(client),
+        type_(std::move(type)),
+        options_(std::move(options)),
+        cache_(options_.summarize) {}
   ~ReflectingInformer() override { Stop(); }
   ReflectingInformer(const ReflectingInformer&) = delete;
   ReflectingInformer& operator=(const ReflectingInformer&) = delete;
@@ -52,6 +57,7 @@ class ReflectingInformer final : public Informer {
 
   ObjectPtr Get(const std::string& key) const override { return cache_.Get(key); }
   std::vector<ObjectPtr> All() const override { return cache_.All(); }
+  std::map<std::string, int64_t> Summarized() const override { return cache_.Summarized(); }
   void Observe(const Json& object) override { cache_.Observe(object); }
 
  private:
@@ -98,13 +104,39 @@ class ReflectingInformer final : public Informer {
     list_options.label_selector = options_.label_selector;
     list_options.field_selector = options_.field_selector;
     list_options.stop = stop;
-    ENVICUTOR_ASSIGN(List list, client_.ListAll(type_, options_.ns, list_options));
-    const std::string listed_version = list.resource_version;
-    Announce(cache_.Replace(std::move(list)));
-    *version = listed_version;
+    Status listed = ListInto(list_options, version);
+    for (int i = 0; i < kPagedTries && listed.code() == Code::kExpired; ++i) {
+      // The list's snapshot was compacted between two pages; at last take it in one piece.
+      if (i + 1 == kPagedTries) list_options.page_size = 0;
+      listed = ListInto(list_options, version);
+    }
+    if (!listed.ok()) {
+      version->clear();
+      return listed;
+    }
     const std::scoped_lock lock(mutex_);
     synced_ = true;
     changed_.notify_all();
+    return OkStatus();
+  }
+
+  Status ListInto(const ListOptions& options, std::string* version) {
+    auto* pager = dynamic_cast<Pager*>(&client_);
+    cache_.BeginList();
+    if (pager == nullptr) {
+      ENVICUTOR_ASSIGN(List list, client_.ListAll(type_, options_.ns, options));
+      *version = list.resource_version;
+      Announce(cache_.AddListed(std::move(list.items)));
+    } else {
+      std::string next;
+      do {
+        ENVICUTOR_ASSIGN(Page page, pager->ListPage(type_, options_.ns, options, next));
+        *version = page.list.resource_version;
+        next = std::move(page.next);
+        Announce(cache_.AddListed(std::move(page.list.items)));
+      } while (!next.empty());
+    }
+    Announce(cache_.EndList(*version));
     return OkStatus();
   }
 

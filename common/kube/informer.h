@@ -2,7 +2,9 @@
 // through disconnects and 410 (relist), with backoff 0.8 s × 2 up to 30 s and jitter.
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -26,6 +28,10 @@ struct InformerOptions {
   std::string ns;  // "": all
   std::string label_selector;
   std::string field_selector;
+  // True for objects that nobody reads any more and of which there may be very many: the cache
+  // keeps their name, uid, version and status.phase only. Handlers get the whole object as it
+  // comes; what was before, Get and on_delete have no more than these.
+  std::function<bool(const Json&)> summarize = nullptr;
   Duration backoff_base = std::chrono::milliseconds(800);
   Duration backoff_max = std::chrono::seconds(30);
 };
@@ -42,7 +48,10 @@ class Informer {
   [[nodiscard]] virtual bool WaitForSync(std::chrono::milliseconds timeout) const = 0;
   // nullptr when absent. key: "namespace/name" or "name".
   [[nodiscard]] virtual ObjectPtr Get(const std::string& key) const = 0;
+  // Without those that were summarized.
   [[nodiscard]] virtual std::vector<ObjectPtr> All() const = 0;
+  // How many were summarized, by status.phase.
+  [[nodiscard]] virtual std::map<std::string, int64_t> Summarized() const { return {}; }
   // After our own write: newer objects go into the cache at once, so the next reconcile sees them.
   // The handlers hear of it when the watch brings it.
   virtual void Observe(const Json& object) = 0;

@@ -25,6 +25,7 @@ class Lease {
 
   // True when we hold the lease now.
   bool TryAcquireOrRenew() {
+    reachable_ = true;
     Result<Json> current = client_.Get(kLeases, options_.ns, options_.lease_name);
     if (!current.ok()) {
       if (current.status().code() != Code::kNotFound) return Complain(current.status());
@@ -43,6 +44,9 @@ class Lease {
     // The resourceVersion we read goes along: of two candidates one gets a conflict.
     return Written(client_.Update(kLeases, lease));
   }
+
+  // The last attempt met no trouble.
+  [[nodiscard]] bool reachable() const { return reachable_; }
 
   // So that the next one need not wait for the lease to expire.
   void Release() {
@@ -98,7 +102,8 @@ class Lease {
     return true;
   }
 
-  bool Complain(const Status& status) const {
+  bool Complain(const Status& status) {
+    reachable_ = false;
     log::Warn("leader election: the lease cannot be read or written",
               {{"lease", options_.ns + "/" + options_.lease_name}, {"error", status.ToString()}});
     return false;
@@ -109,6 +114,7 @@ class Lease {
   const LeaderOptions& options_;
   Json spec_;
   std::optional<SteadyTime> observed_at_;
+  bool reachable_ = false;
 };
 
 // What the thread that talks to the API server tells the one that judges.
@@ -118,17 +124,22 @@ struct Progress {
   std::optional<SteadyTime> renewed;  // when the last successful attempt began
 };
 
-void Renew(Lease& lease, const Clock& clock, Duration retry_period, Progress& progress,
+void Renew(Lease& lease, const Clock& clock, const LeaderOptions& options, Progress& progress,
            const std::stop_token& stop) {
   while (!stop.stop_requested()) {
     const SteadyTime begin = clock.Now();
     const bool held = lease.TryAcquireOrRenew();
+    if (options.on_attempt) {
+      std::optional<SteadyTime> until;
+      if (held) until = begin + options.renew_deadline;
+      options.on_attempt(lease.reachable(), until);
+    }
     std::unique_lock lock(progress.mutex);
     if (held) {
       progress.renewed = begin;
       progress.changed.notify_all();
     }
-    progress.changed.wait_for(lock, stop, retry_period, [] { return false; });
+    progress.changed.wait_for(lock, stop, options.retry_period, [] { return false; });
   }
 }
 
@@ -141,9 +152,8 @@ Status RunLeaderElection(Client& client, const Clock& clock, const LeaderOptions
   metrics.master_status.Set(0);
   Lease lease(client, clock, options);
   Progress progress;
-  std::jthread renewer([&](const std::stop_token& ended) {
-    Renew(lease, clock, options.retry_period, progress, ended);
-  });
+  std::jthread renewer(
+      [&](const std::stop_token& ended) { Renew(lease, clock, options, progress, ended); });
   {
     std::unique_lock lock(progress.mutex);
     progress.changed.wait(lock, stop, [&] { return progress.renewed.has_value(); });

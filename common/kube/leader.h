@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 
@@ -24,6 +25,9 @@ struct LeaderOptions {
   Duration lease_duration = std::chrono::seconds(15);
   Duration renew_deadline = std::chrono::seconds(10);
   Duration retry_period = std::chrono::seconds(2);
+  // After each attempt, on the renewer's thread: whether the lease could be read and written, and
+  // until when it is held (renewDeadline after the attempt began), if it is.
+  std::function<void(bool reachable, std::optional<SteadyTime> held_until)> on_attempt;
   metrics::Registry* registry = nullptr;  // for leader_election_master_status
 };
 

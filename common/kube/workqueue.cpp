@@ -86,6 +86,11 @@ class Queue final : public WorkQueue {
     failures_.erase(key);
   }
 
+  void Undelay(const std::string& key) override {
+    const std::scoped_lock lock(mutex_);
+    DropDelayed(key);
+  }
+
   std::optional<std::string> Get() override {
     std::unique_lock lock(mutex_);
     for (;;) {
@@ -93,10 +98,15 @@ class Queue final : public WorkQueue {
       const SteadyTime now = clock_.Now();
       MoveDue(now);
       if (!ready_.empty()) return Take(now);
-      if (delayed_.empty()) {
+      // One worker keeps the time for all: else each delayed key would wake every idle worker.
+      if (delayed_.empty() || timekeeper_) {
+        ++idle_;
         wake_.wait(lock);
+        --idle_;
       } else {
-        wake_.wait_for(lock, delayed_.begin()->first - now);
+        timekeeper_ = true;
+        time_.wait_for(lock, delayed_.begin()->first - now);
+        timekeeper_ = false;
       }
     }
   }
@@ -129,6 +139,7 @@ class Queue final : public WorkQueue {
     const std::scoped_lock lock(mutex_);
     shut_down_ = true;
     wake_.notify_all();
+    time_.notify_all();
   }
 
   size_t Length() const override {
@@ -154,14 +165,37 @@ class Queue final : public WorkQueue {
       delayed_.erase({it->second, key});
       it->second = at;
     }
-    delayed_.emplace(at, key);
-    wake_.notify_one();
+    // Only an earlier time than all others changes how long the timekeeper waits.
+    if (delayed_.emplace(at, key).first == delayed_.begin()) WakeTimekeeper();
+  }
+
+  void DropDelayed(const std::string& key) {
+    const auto it = delayed_at_.find(key);
+    if (it == delayed_at_.end()) return;
+    delayed_.erase({it->second, key});
+    delayed_at_.erase(it);
+  }
+
+  void WakeTimekeeper() {
+    if (timekeeper_) {
+      time_.notify_one();
+    } else if (idle_ > 0) {
+      wake_.notify_one();
+    }
+  }
+
+  void WakeWorker() {
+    if (idle_ > 0) {
+      wake_.notify_one();
+    } else if (timekeeper_) {
+      time_.notify_one();
+    }
   }
 
   void Enqueue(const std::string& key) {
     ready_.push_back(key);
     metrics_.depth.Set(static_cast<double>(ready_.size()));
-    wake_.notify_one();
+    WakeWorker();
   }
 
   void MoveDue(SteadyTime now) {
@@ -181,8 +215,13 @@ class Queue final : public WorkQueue {
     metrics_.queue_duration_seconds.Observe(now - it->second);
     dirty_.erase(it);
     working_.emplace(key, now);
-    // One notify may have met a worker that found another key: pass it on.
-    if (!ready_.empty() || !delayed_.empty()) wake_.notify_one();
+    // One notify may have met a worker that found another key: pass it on. And somebody keeps the
+    // time while anybody is idle.
+    if (!ready_.empty()) {
+      WakeWorker();
+    } else if (!delayed_.empty() && !timekeeper_) {
+      WakeTimekeeper();
+    }
     return key;
   }
 
@@ -203,7 +242,10 @@ class Queue final : public WorkQueue {
   const SystemClock system_clock_;
   const Clock& clock_;
   mutable std::mutex mutex_;
-  std::condition_variable wake_;
+  std::condition_variable wake_;  // of idle workers
+  std::condition_variable time_;  // of the one that waits for the first delayed key
+  size_t idle_ = 0;
+  bool timekeeper_ = false;
   std::deque<std::string> ready_;
   std::unordered_map<std::string, SteadyTime> dirty_;    // wants work; since when
   std::unordered_map<std::string, SteadyTime> working_;  // since when

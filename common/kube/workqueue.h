@@ -22,6 +22,7 @@ class WorkQueue {
   virtual void Add(const std::string& key) = 0;
   // A key that already waits for an earlier time keeps that time.
   virtual void AddAfter(const std::string& key, Duration delay) = 0;
+  virtual void Undelay(const std::string& key) = 0;  // takes AddAfter back, when it is not due yet
   virtual void AddRateLimited(const std::string& key) = 0;  // after a failure
   virtual void Forget(const std::string& key) = 0;  // after a success: its backoff starts anew
   // Blocks; nullopt after ShutDown. The caller calls Done(key) when it has worked on it.

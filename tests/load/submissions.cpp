@@ -173,9 +173,7 @@ Result<Json> RunSubmissions(const Flags& flags) {
       RequestsEach(requests_before, requests_after, run.amount.count);
   Json use = root > 0 ? UseBetween(processes_before, ReadProcessTree(static_cast<pid_t>(root)))
                       : Json::object();
-  for (const auto& [name, own] : UseBetween(self_before, ReadProcessTree(::getpid())).items()) {
-    use[name] = own;
-  }
+  use.update(UseBetween(self_before, ReadProcessTree(::getpid())));
   double cpu = 0;
   for (const auto& [name, process] : use.items()) {
     cpu += process["cpuSeconds"].get<double>() + process["childrenCpuSeconds"].get<double>();

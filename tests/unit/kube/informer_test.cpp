@@ -85,6 +85,23 @@ TEST_F(InformerTest, ListsThenWatches) {
   EXPECT_EQ(1U, informer_->All().size());
 }
 
+TEST_F(InformerTest, AListWhoseSnapshotWasCompactedBeginsAnew) {
+  for (const char* name : {"a", "b", "c"}) api_.Put(name, 1);
+  const Json first = {{"metadata", {{"resourceVersion", "3"}, {"continue", "more"}}},
+                      {"items", {{{"metadata", {{"name", "a"}, {"uid", "first"}}}}}}};
+  http::Response page;
+  page.status = 200;
+  page.body = DumpJson(first);
+  http::Response expired;
+  expired.status = 410;
+  expired.body =
+      DumpJson({{"kind", "Status"}, {"status", "Failure"}, {"reason", "Expired"}, {"code", 410}});
+  api_.AnswerNext("GET", "limit=500", page);
+  api_.AnswerNext("GET", "continue=more", expired);
+  Start();
+  EXPECT_EQ(3U, informer_->All().size());
+}
+
 TEST_F(InformerTest, GoesOnFromItsVersionAfterADisconnectWithoutListing) {
   api_.Put("a", 1);
   Start();

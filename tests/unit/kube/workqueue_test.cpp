@@ -210,5 +210,38 @@ TEST_F(WorkQueueTest, KeepsClientGosMetrics) {
             registry.Render().find("workqueue_work_duration_seconds_sum{name=\"test\"} 4"));
 }
 
+TEST_F(WorkQueueTest, UndelayTakesADelayedKeyBack) {
+  const auto queue = Make();
+  queue->AddAfter("a", seconds(1));
+  queue->AddAfter("b", seconds(1));
+  queue->Undelay("a");
+  queue->Undelay("never added");
+  clock_.Advance(seconds(2));
+  EXPECT_EQ("b", queue->TryGet());
+  EXPECT_EQ(std::nullopt, queue->TryGet());
+}
+
+// Idle workers share one wait for delayed keys: none may be left sleeping when there is work.
+TEST(WorkQueueThreads, EveryKeyIsFoundWhoeverKeepsTheTime) {
+  constexpr int kKeys = 2000;
+  const auto queue = NewWorkQueue("test");
+  std::atomic<int> found{0};
+  std::vector<std::jthread> workers;
+  for (int i = 0; i < 4; ++i) {
+    workers.emplace_back([&] {
+      while (const auto key = queue->Get()) {
+        queue->Done(*key);
+        if (++found == 2 * kKeys) queue->ShutDown();
+      }
+    });
+  }
+  for (int i = 0; i < kKeys; ++i) {
+    queue->Add("now-" + std::to_string(i));
+    queue->AddAfter("later-" + std::to_string(i), milliseconds(i % 7));
+  }
+  workers.clear();  // hangs when a key was lost
+  EXPECT_EQ(2 * kKeys, found);
+}
+
 }  // namespace
 }  // namespace envicutor::kube

@@ -1,0 +1,290 @@
+"""What tests/load/run.sh runs. Every figure is printed beside a baseline of the same run: on a machine
+that others use too, only ratios say anything."""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from system import BIN, LOAD_RUNTIME, ROOT, SPEC, Up, load, own_network
+
+PARTS = ("spawn", "bare", "low", "high", "open", "contest", "agent", "restart", "memory")
+AGENT_PORT = 8443
+
+
+class Measure:
+    def __init__(self, quick, parts):
+        self.scale = 0.2 if quick else 1
+        self.parts = parts
+        self.figures = {}
+        self.up = Up(os.environ.get("ENVICUTOR_LOAD_DATA"), slots=max(2, os.cpu_count()))
+
+    def n(self, count):
+        return max(20, int(count * self.scale))
+
+    def submissions(self, count, *flags, **options):
+        return load("submissions", "--kubeconfig", self.up.kubeconfig, "--count", count, "--spec", json.dumps(SPEC),
+                    "--process-tree", self.up.status()["supervisor"], *flags, **options)
+
+    def run(self):
+        for part in self.parts:
+            print(f"== {part}", file=sys.stderr, flush=True)
+            self.figures[part] = getattr(self, part)()
+
+    # The floor ------------------------------------------------------------------------------------
+
+    def spawn(self):
+        out = {"posixSpawn": load("spawn", "--count", self.n(2000), "--concurrency", 2,
+                                  program=["/bin/bash", "-c", "true"])}
+        isolate = os.environ.get("ISOLATE")
+        if isolate:
+            script = f"{isolate} -b 0 --init >/dev/null && {isolate} -b 0 --run -- /bin/true 2>/dev/null; " \
+                     f"{isolate} -b 0 --cleanup"
+            try:
+                out["isolate"] = load("spawn", "--count", self.n(200), "--concurrency", 1,
+                                      program=["/bin/sh", "-c", script])
+            except RuntimeError as error:
+                out["isolate"] = {"skipped": str(error)}
+        return out
+
+    def bare(self):
+        """A plain client against the same API server while the operator stands still: it watches, so that the
+        server's work for watches is in, but it writes nothing."""
+        status = self.status_like()
+        operator = self.up.status()["operator"]
+        out = {}
+        os.kill(operator, signal.SIGSTOP)
+        try:
+            for connections, count in ((1, 300), (16, 3000)):
+                out[f"connections{connections}"] = load(
+                    "bare", "--kubeconfig", self.up.kubeconfig, "--count", self.n(count), "--concurrency",
+                    connections, "--spec", json.dumps(SPEC), "--status", json.dumps(status))
+        finally:
+            os.kill(operator, signal.SIGCONT)
+        return out
+
+    def status_like(self):
+        """The status of a real one, so that the baseline writes as much."""
+        name = f"status-like-{os.getpid()}"
+        self.up.kubectl("create", "-f", "-", stdin=json.dumps(
+            {"apiVersion": "envicutor.io/v1alpha1", "kind": "Submission",
+             "metadata": {"name": name, "namespace": "default"}, "spec": SPEC}))
+        self.up.kubectl("wait", "--for=condition=Finished", f"submission/{name}", "--timeout=60s")
+        status = json.loads(self.up.kubectl("get", "submission", name, "-o", "json"))["status"]
+        self.up.kubectl("delete", "submission", name)
+        return status
+
+    # The whole way --------------------------------------------------------------------------------
+
+    def low(self):
+        self.submissions(50, "--concurrency", 1)  # warm
+        return self.submissions(self.n(300), "--concurrency", 1, "--operator-log", self.up.log("operator"),
+                                *self.agent_log())
+
+    def agent_log(self):
+        log = self.up.agent_log()
+        return ("--agent-log", log) if log else ()
+
+    def high(self):
+        return self.submissions(self.n(5000), "--concurrency", 32)
+
+    def open(self):
+        rate = 0.7 * self.figures["high"]["submissionsPerSecond"] if "high" in self.figures else 50
+        return self.submissions(int(max(50, rate * 20 * self.scale)), "--concurrency", 64, "--rate", f"{rate:.1f}")
+
+    def contest(self):
+        """One Submission, 100 tests of a small C++ program. Twice: the second finds it compiled."""
+        runtime = (ROOT / "docs" / "examples" / "runtimes" / "cpp.yaml").read_text()
+        self.up.kubectl("apply", "-f", "-", stdin=runtime)
+        self.up.kubectl("wait", "--for=condition=Ready", "runtime/cpp", "--timeout=300s", timeout=330)
+        spec = {"runtimeRef": {"name": "cpp"}, "source": CONTEST_PROGRAM,
+                "tests": [{"name": f"t{i}", "stdin": f"{i}\n", "expectedStdout": f"{i + 1}\n"} for i in range(100)]}
+        out = {}
+        for which in ("compiling", "compiled"):
+            report = load("submissions", "--kubeconfig", self.up.kubeconfig, "--count", 1 if which == "compiling" else 5,
+                          "--concurrency", 1, "--spec", json.dumps(spec))
+            out[which] = {"seconds": report["createToFinishedMillis"]["p50"] / 1000, "verdicts": report["verdicts"]}
+        return out
+
+    # The agent alone ------------------------------------------------------------------------------
+
+    def agent(self):
+        pki = self.up.data / "pki"
+        pod = json.loads(self.up.kubectl("get", "pods", "-n", "envicutor-executors", "-l",
+                                         "app.kubernetes.io/component=executor", "-o", "json"))["items"][0]
+        operator = self.up.status()["operator"]
+        node = self.up.status()["node"]
+        out = {}
+        os.kill(operator, signal.SIGSTOP)  # it would take the results
+        try:
+            for connections, count in ((1, 500), (2, 2000)):
+                out[f"envicutor{connections}"] = load(
+                    "agent", "--url", f"https://{pod['status']['podIP']}:{AGENT_PORT}", "--ca",
+                    pki / "executor-ca.crt", "--cert", pki / "operator-client.crt", "--key",
+                    pki / "operator-client.key", "--environment", self.up.environment_hash(), "--count",
+                    self.n(count), "--concurrency", connections, "--process-tree", node)
+                if os.environ.get("GO_JUDGE"):
+                    out[f"goJudge{connections}"] = self.go_judge(connections, self.n(count))
+        finally:
+            os.kill(operator, signal.SIGCONT)
+        return out
+
+    def go_judge(self, connections, count):
+        work = tempfile.mkdtemp(prefix="go-judge-")
+        with open(f"{work}/log", "w", encoding="utf-8") as log:
+            judge = subprocess.Popen(
+                [os.environ["GO_JUDGE"], "-http-addr", "127.0.0.1:5050", "-parallelism", str(max(2, os.cpu_count())),
+                 "-dir", work, "-pre-fork", "2", "-release"], cwd=work, stdout=log, stderr=log)
+        try:
+            self.wait_port(5050)
+            return load("go-judge", "--url", "http://127.0.0.1:5050", "--count", count, "--concurrency", connections,
+                        "--args", json.dumps(["/bin/bash", "-c", "true"]), "--process-tree", judge.pid)
+        except RuntimeError as error:
+            return {"skipped": f"{error}: {Path(work, 'log').read_text()[-500:]}"}
+        finally:
+            judge.terminate()
+            judge.wait(timeout=30)
+            shutil.rmtree(work, ignore_errors=True)
+
+    @staticmethod
+    def wait_port(port):
+        import socket
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                return
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"nothing listens on port {port}") from None
+                time.sleep(0.05)  # between tries to connect
+
+    # Restart and memory ---------------------------------------------------------------------------
+
+    def restart(self):
+        """10,000 wait while the operator is away; from its start to its first dispatch, by its own log."""
+        count = self.n(10_000)
+        operator = self.up.status()["operator"]
+        os.kill(operator, signal.SIGSTOP)
+        waiting = subprocess.Popen(
+            [BIN / "envicutor-load", "submissions", "--kubeconfig", self.up.kubeconfig, "--count", str(count),
+             "--rate", "100000", "--concurrency", "16", "--spec", json.dumps(SPEC), "--output", "json",
+             "--timeout", "600"], stdout=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 300
+        while self.created() < count and time.monotonic() < deadline:
+            time.sleep(0.2)  # between looks at the server's counters
+        mark = self.up.log("operator").stat().st_size
+        self.up.restart_operator()
+        report = json.loads(waiting.communicate(timeout=600)[0])
+        times = {}
+        with open(self.up.log("operator"), encoding="utf-8", errors="replace") as log:
+            log.seek(mark)
+            for line in log:
+                for what in ("operator starts", "submission dispatched"):
+                    if f'"msg":"{what}"' in line and what not in times:
+                        times[what] = seconds_of(line)
+        return {"queued": count, "startToFirstDispatchSeconds": round(
+            times["submission dispatched"] - times["operator starts"], 3), "verdicts": report["verdicts"]}
+
+    def created(self):
+        now = self.up.kubectl("get", "--raw", "/metrics")
+        total = re.findall(r'verb="POST",resource="submissions",code="201"} (\d+)', now)
+        before = self.figures.setdefault("_created", int(total[0]) if total else 0)
+        return int(total[0]) - before if total else 0
+
+    def memory(self):
+        """Finished ones are deleted by their time to live, as in a system that runs for long."""
+        return self.submissions(self.n(100_000), "--concurrency", 32, "--ttl", 10, "--timeout", 3000, timeout=3600)
+
+
+def seconds_of(line):
+    import datetime
+    return datetime.datetime.fromisoformat(json.loads(line)["time"].replace("Z", "+00:00")).timestamp()
+
+
+CONTEST_PROGRAM = """#include <cstdio>
+int main() {
+  long n = 0;
+  if (std::scanf("%ld", &n) != 1) return 1;
+  volatile long x = 0;
+  for (long i = 0; i < 500000; ++i) x = x + i;
+  std::printf("%ld\\n", n + 1);
+}
+"""
+
+
+def ratios(f):
+    """(what, measured, baseline, ratio, the ratio to reach)"""
+    rows = []
+
+    def row(what, a, b, reach):
+        rows.append((what, a, b, round(a / b, 3) if b else None, reach))
+
+    bare = f.get("bare", {})
+    if "low" in f and bare:
+        base = bare["connections1"]["createMillis"]["p50"] + bare["connections1"]["patchMillis"]["p50"]
+        row("create to Finished, one at a time: p50 ms against bare create + patch",
+            f["low"]["createToFinishedMillis"]["p50"], round(base, 3), "p50 <= bare + 15 ms")
+    if "high" in f and bare:
+        row("submissions a second against bare pairs a second", f["high"]["submissionsPerSecond"],
+            bare["connections16"]["pairsPerSecond"], ">= 0.7 of a given API server")
+        row("CPU ms a submission, all processes: so many fit on 2 cores in a second",
+            round(2000 / f["high"]["cpuMillisPerSubmission"], 1), 500, ">= 1")
+    if "open" in f:
+        row("at 70 % load: p99 against p50, ms", f["open"]["createToFinishedMillis"]["p99"],
+            f["open"]["createToFinishedMillis"]["p50"], "<= 5")
+    agent = f.get("agent", {})
+    for connections in (1, 2):
+        a, b = agent.get(f"envicutor{connections}"), agent.get(f"goJudge{connections}")
+        if a and b and "millis" in b:
+            row(f"agent against go-judge, {connections} at a time: requests a second", a["requestsPerSecond"],
+                b["requestsPerSecond"], ">= 1.5")
+            row(f"agent against go-judge, {connections} at a time: p50 ms", a["millis"]["p50"], b["millis"]["p50"],
+                "<= 0.7")
+            row(f"agent against go-judge, {connections} at a time: CPU ms", a["cpuMillisPerRequest"],
+                b["cpuMillisPerRequest"], "")
+    if "contest" in f:
+        row("100 tests, compiled: seconds", f["contest"]["compiled"]["seconds"], 1, "<= 1")
+    if "restart" in f:
+        row("operator start to first dispatch, seconds", f["restart"]["startToFirstDispatchSeconds"], 2, "<= 1")
+    return rows
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a fifth of the load")
+    parser.add_argument("--parts", default="spawn,bare,low,high,open,contest,agent,restart")
+    parser.add_argument("--json", help="the whole report, to this file")
+    args = parser.parse_args()
+    parts = args.parts.split(",")
+    for part in parts:
+        if part not in PARTS:
+            parser.error(f"--parts: \"{part}\" is not one of {', '.join(PARTS)}")
+    measure = Measure(args.quick, parts)
+    measure.up.fetch()
+    own_network()
+    try:
+        measure.up.start()
+        measure.up.apply_runtime(LOAD_RUNTIME)
+        measure.up.debug_log()
+        measure.run()
+    finally:
+        measure.up.stop()
+    print("Every figure is of an executor on this host with --allow-degraded: the sandbox is whole but for\n"
+          "control groups, which this machine may not delegate. Where it can, run it without that flag.\n")
+    for what, value, base, ratio, reach in ratios(measure.figures):
+        print(f"{what}\n    {value} against {base}: {ratio}   (reach: {reach})")
+    if args.json:
+        Path(args.json).write_text(json.dumps(measure.figures, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

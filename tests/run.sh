@@ -3,12 +3,14 @@
 #
 # Stages, in order (all by default):
 #   packages   install what is missing (.ci/packages)
-#   lint       dependencies go one way; clang-format
+#   lint       dependencies go one way; clang-format; pages lead somewhere and name what exists
 #   build      the release build, tests included
 #   unit       GoogleTest programs and the seeded simulation
 #   sandbox    the conformance suite in the cgroup-v2 test machine (tests/node)
 #   nix        environments built for real with Nix
 #   e2e        envicutor up, kubectl, every sample program, chaos, lifecycle
+#   docs       the commands of getting-started and the tutorials, typed one after the other
+#   observe    Prometheus scrapes a running system: every metric, alert and panel; logs and events
 #   real       CRDs, operator and node against a real kube-apiserver (tests/tools builds it where there is Go)
 #   asan       unit programs under address and undefined-behaviour sanitizers
 # Each stage's output goes to build/test-logs/STAGE.log; a failed one shows its end. The last lines
@@ -18,7 +20,7 @@ cd "$(dirname "$0")/.."
 logs=build/test-logs
 mkdir -p "$logs"
 stages=("$@")
-[ ${#stages[@]} -gt 0 ] || stages=(packages lint build unit sandbox nix e2e real asan)
+[ ${#stages[@]} -gt 0 ] || stages=(packages lint build unit sandbox nix e2e docs observe real asan)
 jobs=${JOBS:-$(nproc)}
 export CTEST_OUTPUT_ON_FAILURE=1
 passed=0 failed=0 skipped=0
@@ -81,6 +83,7 @@ configure() {  # configure PRESET [TARGET...]
 
 lint() {
   python3 tests/rooms.py && python3 tests/guarantees.py || return 1
+  python3 tests/documented.py && /usr/bin/python3 docs/reference/generate --check || return 1
   git ls-files '*.h' '*.cpp' | xargs -r clang-format --dry-run -Werror
 }
 
@@ -98,6 +101,14 @@ asan() {
 
 e2e() {
   ENVICUTOR_BIN="$PWD/build/release/bin" /usr/bin/python3 -m pytest tests/e2e
+}
+
+docs() {
+  ENVICUTOR_BIN="$PWD/build/release/bin" /usr/bin/python3 -m pytest tests/docs
+}
+
+observe() {
+  ENVICUTOR_BIN="$PWD/build/release/bin" /usr/bin/python3 -m pytest tests/observability
 }
 
 real() { /usr/bin/python3 -m pytest tests/real; }
@@ -125,6 +136,8 @@ for name in "${stages[@]}"; do
     sandbox) stage sandbox sandbox ;;
     nix) stage nix tests/nix/run.sh build/release/bin ;;
     e2e) stage e2e e2e ;;
+    docs) stage docs docs ;;
+    observe) stage observe observe ;;
     real) stage real real ;;
     asan) stage asan asan ;;
     *) echo "unknown stage $name; see the top of tests/run.sh" >&2; exit 2 ;;

@@ -11,7 +11,7 @@ NOT_OURS = {"True", "False", "Unknown", "Normal", "Warning", "Pod", "ConfigMap",
             "DirectoryOrCreate", "Directory", "Background", "Foreground", "Error", "Done", "PodScheduled",
             "PodInitializing", "ContainerCreating", "Node", "Memory", "Host", "Exists", "Equal", "Orphan",
             "OnFailure", "Default", "None", "File", "Lease", "Event", "Runtime", "Submission", "Opaque",
-            "RuntimeDefault", "Bidirectional", "Basic", "Bearer"}
+            "AccessDenied", "FileSize", "StorePath", "RuntimeDefault", "Bidirectional", "Basic", "Bearer"}
 
 
 def sources(folder):
@@ -26,7 +26,7 @@ def main():
         for name in re.findall(r'"((?:envicutor|workqueue|controller_runtime|rest_client|leader_election)_\w+)"', text):
             if name not in words:
                 missing.append(f"metric {name}")
-    for text in sources("operator"):
+    for text in sources("operator") + sources("executor-agent/builder"):
         for name in re.findall(r'"([A-Z][a-z]+(?:[A-Z][a-z]+)*)"', text):
             if name not in words and name not in NOT_OURS:
                 missing.append(f"reason, event or condition {name}")

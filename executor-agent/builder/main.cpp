@@ -8,6 +8,8 @@
 #include <iostream>
 #include <iterator>
 #include <map>
+#include <memory>
+#include <set>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -16,6 +18,9 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "executor-agent/builder/builder.h"
+#include "executor-agent/builder/cache_collect.h"
+#include "executor-agent/store/collector.h"
+#include "executor-agent/store/view.h"
 
 namespace envicutor::agent {
 namespace {
@@ -23,11 +28,16 @@ namespace {
 constexpr char kUsage[] =
     "Usage: envicutor-builder --store DIR --request FILE [--nixpkgs DIR-OR-URL] [options]\n"
     "       envicutor-builder --store DIR --remove HASH\n"
+    "       envicutor-builder --store DIR --collect FILE --cache-url URL [options]\n"
     "\n"
-    "Builds the environment that FILE asks for into the store volume DIR, or removes one.\n"
+    "Builds the environment that FILE asks for into the store volume DIR, or removes one, or "
+    "removes "
+    "from cache and store what nobody needs.\n"
     "\n"
     "  --store DIR                 the store volume\n"
     "  --request FILE              request.json: {\"hash\", \"environment\"}\n"
+    "  --collect FILE              collect.json: {\"live\", \"maxBytes\", \"graceSeconds\"}\n"
+    "  --store-max-size QUANTITY   with --collect: of the store volume (20Gi)\n"
     "  --nixpkgs DIR-OR-URL        <nixpkgs> where the request has no pin of its own\n"
     "  --nixpkgs-sha256 HASH       of a --nixpkgs URL\n"
     "  --timeout DURATION          for a build in all, where the request has none (15m)\n"
@@ -57,6 +67,8 @@ struct Arguments {
   BuilderOptions options;
   std::string request_file;
   std::string remove;
+  std::string collect_file;
+  int64_t store_max_bytes = 20LL << 30;
   std::string termination_log = "/dev/termination-log";
 };
 
@@ -91,6 +103,8 @@ std::map<std::string, std::function<Status(const std::string&)>> ValueOptions(
       {"--store", text(&options.store_root)},
       {"--request", text(&arguments->request_file)},
       {"--remove", text(&arguments->remove)},
+      {"--collect", text(&arguments->collect_file)},
+      {"--store-max-size", number(&arguments->store_max_bytes, quantity, 1)},
       {"--nixpkgs", text(&options.nixpkgs)},
       {"--nixpkgs-sha256", text(&options.nixpkgs_sha256)},
       {"--substituters", text(&options.substituters)},
@@ -138,6 +152,9 @@ Status Parse(int argc, char** argv, Arguments* arguments) {
     return InvalidArgument("--store needs an absolute folder");
   }
   if (!arguments->remove.empty()) return OkStatus();
+  if (!arguments->collect_file.empty()) {
+    return parsed.cache.url.empty() ? InvalidArgument("--collect needs --cache-url") : OkStatus();
+  }
   if (arguments->request_file.empty()) return InvalidArgument("--request or --remove is needed");
   if (!parsed.nixpkgs.empty() && parsed.nixpkgs.find("://") == std::string::npos &&
       parsed.nixpkgs.front() != '/') {
@@ -184,6 +201,43 @@ BuildReport Run(const Arguments& arguments, LogTail* log) {
   return BuildEnvironment(arguments.options, *request, log);
 }
 
+std::string NetrcOf(const CacheSettings& cache) {
+  if (cache.netrc_file.empty()) return "";
+  const Result<std::string> netrc = ReadFile(cache.netrc_file, 64U << 10U);
+  return netrc.ok() ? *netrc : "";
+}
+
+Result<Collection> Collect(const Arguments& arguments, LogTail* log) {
+  const BuilderOptions& options = arguments.options;
+  ENVICUTOR_ASSIGN(const std::string text, ReadFile(arguments.collect_file, 4U << 20U));
+  ENVICUTOR_ASSIGN(const CollectRequest request, ParseCollectRequest(text));
+  // The store first: what a build needs again it has from the cache.
+  const std::string scratch = options.store_root + "/collect";
+  CollectorOptions store;
+  store.store_root = options.store_root;
+  store.scratch_dir = scratch;
+  store.max_bytes = arguments.store_max_bytes;
+  store.may_fetch_again = true;
+  std::set<std::string> live;
+  for (const auto& [hash, root] : request.live) {
+    if (root.pinned) live.insert(hash);
+  }
+  const Result<Collected> collected = Collector(store).Collect(live, false);
+  if (const Status status = RemoveTree(scratch); !status.ok()) log->Note(status.message());
+  log->Note("envicutor-builder: store: " +
+            (collected.ok()
+                 ? std::to_string(collected->removed.size()) + " environments removed, " +
+                       api::FormatQuantity(collected->bytes) + " there"
+                 : collected.status().message()));
+  ENVICUTOR_ASSIGN(const std::unique_ptr<CacheFiles> files,
+                   NewCacheFiles(options.cache.url, NetrcOf(options.cache)));
+  Result<Collection> result = CollectCache(*files, request, options.cache.public_keys);
+  if (result.ok() && collected.ok()) {
+    result->store_environments = static_cast<int64_t>(collected->removed.size());
+  }
+  return result;
+}
+
 int Main(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     const std::string_view argument = argv[i];
@@ -208,6 +262,13 @@ int Main(int argc, char** argv) {
   ::umask(022);
   constexpr size_t kKeptLogBytes = 64U << 10U;
   LogTail log(STDOUT_FILENO, kKeptLogBytes);
+  if (!arguments.collect_file.empty()) {
+    const Result<Collection> collection = Collect(arguments, &log);
+    const std::string message = CollectionMessage(collection);
+    log.Note("envicutor-builder: " + message);
+    WriteTerminationMessage(arguments.termination_log, message);
+    return collection.ok() ? 0 : 1;
+  }
   const BuildReport report = Run(arguments, &log);
   WriteTerminationMessage(arguments.termination_log, TerminationMessage(report));
   return report.outcome == BuildOutcome::kBuilt ? 0 : 1;

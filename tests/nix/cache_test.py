@@ -6,6 +6,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import harness
@@ -248,12 +249,97 @@ class Lies(CacheTest):
         self.assertEqual(len(self.cache.narinfos()), len(first.environment["closure"]))
 
 
+class Collection(CacheTest):
+    """What nobody needs goes from the cache: with the publisher's credentials, over nginx's JSON listing and DELETE."""
+    OTHER = {"packages": ["bash", "gnused"]}
+
+    def collect(self, live, max_bytes=1 << 30, grace=3600, store=None):
+        request = self.folder / "collect.json"
+        request.write_text(json.dumps({"live": live, "maxBytes": max_bytes, "graceSeconds": grace}))
+        termination = self.folder / "termination"
+        done = subprocess.run([harness.BUILDER, "--store", str(store or harness.STORE), "--collect", str(request),
+                               "--termination-log", str(termination), *self.cache.options()],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
+        message = json.loads(termination.read_text())
+        self.assertEqual(done.returncode == 0, message["outcome"] == "Collected", done.stdout)
+        return message
+
+    def make_old(self):
+        for file in self.cache.root.rglob("*"):
+            os.utime(file, (time.time() - 7200,) * 2)
+
+    def pin(self, built):
+        return {"hash": built.hash, "storePath": built.message["environment"]["storePath"], "pinned": True}
+
+    def files(self):
+        return {str(file.relative_to(self.cache.root)) for file in self.cache.root.rglob("*") if file.is_file()}
+
+    def test_marks_from_what_is_live(self):
+        keep, drop = self.publish(), self.publish(environment=self.OTHER)
+        self.assert_published(keep)
+        self.assert_published(drop)
+        before = self.files()
+        nothing = self.collect([])
+        self.assertEqual((nothing["paths"], self.files()), (0, before), "all of it is younger than the grace")
+        self.make_old()
+        self.assertEqual(self.collect([self.pin(keep)])["paths"], 0, "it fits into the bound")
+        first = self.collect([self.pin(keep)], max_bytes=1)
+        self.assertEqual(first["environments"], [drop.hash])
+        self.assertGreater(first["paths"], 0)
+        self.assertEqual(first["freedBytes"], 0, "who reads them now may go on")
+        second = self.collect([self.pin(keep)], max_bytes=1)
+        self.assertGreater(second["freedBytes"], 0)
+        self.assertEqual(self.cache.verify(keep.message["environment"]["storePath"]).returncode, 0)
+        self.assertNotEqual(self.cache.verify(drop.message["environment"]["storePath"]).returncode, 0)
+        kept = sum(nar.stat().st_size for nar in self.cache.root.glob("nar/*"))
+        self.assertEqual(second["keptBytes"], kept)
+        # What went comes back when it is asked for.
+        again = self.publish(environment=self.OTHER)
+        self.assert_published(again)
+        self.assertIn("built already", again.log)
+
+    def test_publishing_at_the_same_time(self):
+        keep = self.publish()
+        self.make_old()
+        with ThreadPoolExecutor(1) as pool:
+            other = pool.submit(lambda: self.publish(environment=self.OTHER))
+            while not other.done():
+                self.assertEqual(self.collect([self.pin(keep)], max_bytes=1)["outcome"], "Collected")
+        self.assert_published(other.result())
+        self.collect([self.pin(keep)], max_bytes=1)
+        self.assert_published(self.publish())
+        self.assert_published(other.result())
+
+    def test_without_credentials_or_server_nothing_goes(self):
+        built = self.publish()
+        self.make_old()
+        before = self.files()
+        self.cache.server.use_password("wrong")
+        refused = self.collect([], max_bytes=1)
+        self.assertEqual(refused["outcome"], "InternalError")
+        self.assertIn("401", refused["message"])
+        self.assertEqual(self.files(), before)
+        self.cache.server.kill()
+        self.assertEqual(self.collect([], max_bytes=1)["outcome"], "InternalError")
+        self.cache.server.start()
+        self.assert_published(built)
+
+
 class Folder(CacheTest):
     """file://, as `envicutor up` has it."""
     web = False
 
     def test_publishes(self):
         self.assert_published(self.publish())
+
+    def test_collects(self):
+        built = self.publish()
+        for file in self.cache.root.rglob("*"):
+            os.utime(file, (time.time() - 7200,) * 2)
+        self.assertEqual(Collection.collect(self, [], max_bytes=1)["environments"], [built.hash])
+        self.assertFalse(self.cache.narinfos())
+        Collection.collect(self, [], max_bytes=1)
+        self.assertFalse(list(self.cache.root.glob("nar/*")))
 
     def test_full_disk(self):
         self.cache.root.mkdir()

@@ -129,6 +129,7 @@ class OperatorApp final : public App {
     AddWorkers(
         "submission", *submission_queue_, static_cast<int>(options_.submissions.workers),
         [this](const std::string& key) { return submission_controller_.Reconcile(key); },
+    builds_.CollectCache([this] { return PinnedEnvironments(); }, events_.get());
         [this](const std::string& key) { return submission_controller_.LogContext(key); });
     ttl_.Start();
     ready_ = true;
@@ -200,6 +201,29 @@ class Leadership {
   }
   void Set(std::unique_ptr<App> app) {
     const std::lock_guard lock(mutex_);
+  // What executors are to keep: what Runtimes have, and submissions brought.
+  std::vector<LiveEnvironment> LiveEnvironments() {
+    std::vector<LiveEnvironment> live;
+    for (const kube::ObjectPtr& runtime : runtimes_->All()) {
+      for (LiveEnvironment& environment : EnvironmentsOfRuntime(*runtime)) {
+        live.push_back(std::move(environment));
+      }
+    }
+    for (auto& [hash, store_path] : submission_controller_.OwnEnvironments()) {
+      live.push_back({hash, store_path, false});
+    }
+    return live;
+  }
+
+  // What the cache's garbage collection must leave.
+  std::vector<KeptEnvironment> PinnedEnvironments() {
+    std::vector<KeptEnvironment> pinned;
+    for (LiveEnvironment& environment : LiveEnvironments()) {
+      pinned.push_back({std::move(environment.hash), std::move(environment.store_path), true, 0});
+    }
+    return pinned;
+  }
+
     if (!closed_) app.swap(app_);
   }
   // Stops the app, now and if it comes later. Returns when it has stopped.

@@ -17,6 +17,7 @@ constexpr int64_t kPublishSeconds = 600;
 // time for another build that holds the store.
 constexpr int64_t kDeadlineSlackSeconds = 120;
 constexpr int64_t kRemoveDeadlineSeconds = 600;
+constexpr int64_t kCollectDeadlineSeconds = 1800;
 
 int64_t TimeoutMillis(const api::EnvironmentSpec& spec, const Options& options) {
   return spec.build_timeout_millis > 0 ? spec.build_timeout_millis : options.builder.timeout_millis;
@@ -205,6 +206,60 @@ Json BuilderPod(const std::string& hash, const api::EnvironmentSpec& spec, const
 Json RemoverPod(const std::string& hash, const Options& options) {
   return Pod(RemoverName(hash), hash, {"--store", kStoreMount, "--remove", hash},
              options.builder.memory_bytes, kRemoveDeadlineSeconds, options);
+}
+
+Json CollectorConfigMap(const std::vector<KeptEnvironment>& kept, const Options& options) {
+  Json live = Json::array();
+  for (const KeptEnvironment& environment : kept) {
+    live.push_back({{"hash", environment.hash},
+                    {"storePath", environment.store_path},
+                    {"pinned", environment.pinned},
+                    {"lastUsed", environment.last_used_unix}});
+  }
+  const Json request = {
+      {"live", std::move(live)},
+      {"maxBytes", options.cache.max_size_bytes},
+      {"graceSeconds", std::max<int64_t>(options.cache.gc_grace_millis / 1000, 1)}};
+  return {{"apiVersion", "v1"},
+          {"kind", "ConfigMap"},
+          {"metadata", Metadata(kCollectorName, kCollectorLabel, options)},
+          {"data", {{"collect.json", DumpJson(request)}}}};
+}
+
+Json CollectorPod(const Options& options) {
+  Json pod = Pod(kCollectorName, kCollectorLabel,
+                 {"--store", kStoreMount, "--collect", std::string(kRequestMount) + "/collect.json",
+                  "--store-max-size", std::to_string(options.cache.executor_max_size_bytes)},
+                 options.builder.memory_bytes, kCollectDeadlineSeconds, options);
+  pod["spec"]["containers"][0]["volumeMounts"].push_back(
+      {{"name", "request"}, {"mountPath", kRequestMount}, {"readOnly", true}});
+  pod["spec"]["volumes"].push_back(
+      {{"name", "request"}, {"configMap", {{"name", kCollectorName}}}});
+  AddCache(options, &pod);
+  return pod;
+}
+
+CollectorOutcome ReadCollectorPod(const Json& pod) {
+  CollectorOutcome outcome;
+  const std::string phase = GetString(At(pod, {"status"}), "phase");
+  outcome.ended = phase == "Succeeded" || phase == "Failed";
+  if (!outcome.ended) return outcome;
+  const Result<Json> message = ParseJson(GetString(Terminated(pod), "message"), 8);
+  if (!message.ok() || !message->is_object()) {
+    const std::string reason = GetString(At(pod, {"status"}), "reason");
+    outcome.message =
+        "the collection ended without a result" + (reason.empty() ? "" : ": " + reason);
+    return outcome;
+  }
+  outcome.ok = GetString(*message, "outcome") == "Collected";
+  outcome.message = GetString(*message, "message", "no reason given");
+  outcome.changed = GetInt(*message, "paths") > 0 || GetInt(*message, "freedBytes") > 0 ||
+                    GetInt(*message, "storeEnvironments") > 0;
+  const Json& environments = At(*message, {"environments"});
+  for (size_t i = 0; environments.is_array() && i < environments.size(); ++i) {
+    if (environments[i].is_string()) outcome.environments.push_back(environments[i]);
+  }
+  return outcome;
 }
 
 PodOutcome ReadBuilderPod(const Json& pod, const Options& options) {

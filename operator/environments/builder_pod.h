@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "common/api/environment.h"
 #include "common/base/json.h"
@@ -27,6 +28,31 @@ inline constexpr char kEnvironmentLabel[] = "envicutor.io/environment";
                               const Options& options);
 // Removes a discarded environment from the store.
 [[nodiscard]] Json RemoverPod(const std::string& hash, const Options& options);
+
+// The pod that removes from the cache, and its node's store, what nobody needs; and what it is
+// told.
+inline constexpr char kCollectorName[] = "cache-collector";
+// The value of kEnvironmentLabel of that pod.
+inline constexpr char kCollectorLabel[] = "collect";
+
+struct KeptEnvironment {
+  std::string hash;
+  std::string store_path;      // "": not known
+  bool pinned = false;         // else it stays as long as there is room
+  int64_t last_used_unix = 0;  // where not pinned
+};
+[[nodiscard]] Json CollectorConfigMap(const std::vector<KeptEnvironment>& kept,
+                                      const Options& options);
+[[nodiscard]] Json CollectorPod(const Options& options);
+
+struct CollectorOutcome {
+  bool ended = false;
+  bool ok = false;
+  bool changed = false;  // something went
+  std::string message;
+  std::vector<std::string> environments;  // that are no longer in the cache; some of them, if many
+};
+[[nodiscard]] CollectorOutcome ReadCollectorPod(const Json& pod);
 
 struct PodOutcome {
   enum class Phase { kWaiting, kRunning, kEnded };

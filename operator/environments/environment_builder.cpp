@@ -40,6 +40,7 @@ void EnvironmentBuilder::Follow() {
   };
   handler.on_delete = enqueue;
   deps_.pods.AddHandler(std::move(handler));
+  if (pinned_) deps_.queue.Add(kCollectorLabel);
 }
 
 std::string EnvironmentBuilder::HashOf(const api::EnvironmentSpec& spec) const {
@@ -49,8 +50,10 @@ std::string EnvironmentBuilder::HashOf(const api::EnvironmentSpec& spec) const {
 BuildState EnvironmentBuilder::Ensure(const api::EnvironmentSpec& spec) {
   const std::string hash = HashOf(spec);
   const std::scoped_lock lock(mutex_);
+  if (!builds_.contains(hash)) ForgetUnused();
   const auto [it, fresh] = builds_.try_emplace(hash);
   Build& build = it->second;
+  build.last_used = deps_.clock.WallNow();
   if (fresh) {
     build.spec = spec;
     build.order = next_order_++;
@@ -129,6 +132,7 @@ kube::ObjectPtr EnvironmentBuilder::PodNamed(const std::string& name) const {
 }
 
 Status EnvironmentBuilder::Reconcile(const std::string& key) {
+  if (key == kCollectorLabel) return ReconcileCollection();
   if (key.rfind(kRemovePrefix, 0) == 0) return ReconcileRemoval(key.substr(kRemovePrefix.size()));
   return ReconcileBuild(key);
 }
@@ -201,7 +205,7 @@ Status EnvironmentBuilder::ReconcileBuild(const std::string& hash) {
 bool EnvironmentBuilder::TakeTurn(const std::string& hash) {
   const std::scoped_lock lock(mutex_);
   const auto it = builds_.find(hash);
-  if (it == builds_.end()) return false;
+  if (it == builds_.end() || collecting_) return false;  // its end wakes those that wait
   Build& build = it->second;
   const SteadyTime now = deps_.clock.Now();
   if (now < build.not_before) {
@@ -224,14 +228,17 @@ bool EnvironmentBuilder::TakeTurn(const std::string& hash) {
 
 void EnvironmentBuilder::WakeQueued() {
   std::vector<std::pair<int64_t, std::string>> queued;
+  bool collecting = false;
   {
     const std::scoped_lock lock(mutex_);
+    collecting = collecting_;
     for (const auto& [hash, build] : builds_) {
       if (build.stage == Stage::kQueued) queued.emplace_back(build.order, hash);
     }
   }
   std::sort(queued.begin(), queued.end());
   for (const auto& [order, hash] : queued) deps_.queue.Add(hash);
+  if (collecting) deps_.queue.Add(kCollectorLabel);
 }
 
 Status EnvironmentBuilder::Create(const kube::ResourceType& type, const Json& object) {
@@ -248,9 +255,28 @@ Status EnvironmentBuilder::Create(const kube::ResourceType& type, const Json& ob
 Status EnvironmentBuilder::StartPod(const std::string& hash, const api::EnvironmentSpec& spec) {
   ENVICUTOR_RETURN_IF_ERROR(Create(kube::kConfigMaps, BuilderConfigMap(hash, spec, deps_.options)));
   ENVICUTOR_RETURN_IF_ERROR(Create(kube::kPods, BuilderPod(hash, spec, deps_.options)));
+  OwnConfigMap(hash);
   log::Info("environment: build started", {{"environment", hash}});
   SetMessage(hash, "its builder pod is starting");
   return OkStatus();
+}
+
+// So that the ConfigMap goes with its pod, whoever deletes that, where garbage is collected.
+// CleanUp does not rely on it.
+void EnvironmentBuilder::OwnConfigMap(const std::string& hash) {
+  const kube::ObjectPtr pod = PodNamed(BuilderName(hash));
+  if (!pod) return;
+  const Json owner = {{"apiVersion", "v1"},
+                      {"kind", "Pod"},
+                      {"name", kube::NameOf(*pod)},
+                      {"uid", kube::UidOf(*pod)}};
+  const Result<Json> written = deps_.client.Patch(
+      kube::kConfigMaps, deps_.options.executor_namespace, BuilderName(hash),
+      kube::PatchType::kMerge, {{"metadata", {{"ownerReferences", Json::array({owner})}}}});
+  if (!written.ok()) {
+    log::Warn("environment: a builder's ConfigMap has no owner",
+              {{"environment", hash}, {"error", written.status().ToString()}});
+  }
 }
 
 Status EnvironmentBuilder::DeletePod(const Json& pod) {
@@ -265,10 +291,11 @@ Status EnvironmentBuilder::DeletePod(const Json& pod) {
 
 Status EnvironmentBuilder::CleanUp(const std::string& hash) {
   if (const kube::ObjectPtr pod = PodNamed(BuilderName(hash))) {
-    ENVICUTOR_RETURN_IF_ERROR(DeletePod(*pod));
+    // The pod last: while it is there, a failure comes back to here.
     const Status status =
         deps_.client.Delete(kube::kConfigMaps, deps_.options.executor_namespace, BuilderName(hash));
     if (!status.ok() && status.code() != Code::kNotFound) return status;
+    ENVICUTOR_RETURN_IF_ERROR(DeletePod(*pod));
   }
   WakeQueued();
   return OkStatus();

@@ -3,7 +3,7 @@
 // The state is in memory and can be lost: whoever needs an environment asks again after a restart,
 // a running pod is adopted by its name, and a builder pod for an environment that is on the store
 // already ends at once. Reconcile(key) is called for one key by one thread at a time; keys are
-// hashes, and "remove/HASH".
+// hashes, "remove/HASH", and "collect".
 #pragma once
 
 #include <functional>
@@ -17,6 +17,7 @@
 #include "common/base/clock.h"
 #include "common/kube/client.h"
 #include "common/kube/informer.h"
+#include "common/kube/recorder.h"
 #include "common/kube/workqueue.h"
 #include "common/metrics/metrics.h"
 #include "operator/environments/builder_pod.h"
@@ -41,6 +42,11 @@ class EnvironmentBuilder final : public EnvironmentBuilds {
 
   // Handlers on the informer; before it starts.
   void Follow();
+  // Has the cache collected each gcInterval, by a pod, while nothing is built: what `pinned` gives
+  // (called on a worker's thread) stays, and of the others what was used last. Before Follow.
+  // `events` may be nullptr.
+  void CollectCache(std::function<std::vector<KeptEnvironment>()> pinned,
+                    kube::EventRecorder* events);
   // Not OK: worth trying again, with backoff.
   [[nodiscard]] Status Reconcile(const std::string& key);
 
@@ -62,13 +68,15 @@ class EnvironmentBuilder final : public EnvironmentBuilds {
     SteadyTime not_before;              // of the next attempt
     std::optional<SteadyTime> started;  // this process saw it start
     int64_t order = 0;                  // first come, first built
-    SteadyTime ended;                   // kDone: since when
+    WallTime last_used;
+    SteadyTime ended;  // kDone: since when
   };
 
   Status ReconcileBuild(const std::string& hash);
   Status ReconcileRemoval(const std::string& hash);
   Status StartPod(const std::string& hash, const api::EnvironmentSpec& spec);
   Status Create(const kube::ResourceType& type, const Json& object);
+  void OwnConfigMap(const std::string& hash);
   Status DeletePod(const Json& pod);
   Status CleanUp(const std::string& hash);
   void Ended(const std::string& hash, PodOutcome outcome);
@@ -78,6 +86,12 @@ class EnvironmentBuilder final : public EnvironmentBuilds {
   void SetMessage(const std::string& hash, const std::string& message);
   void Changed(const std::string& hash);
   [[nodiscard]] kube::ObjectPtr PodNamed(const std::string& name) const;
+  // environment_collection.cpp
+  Status ReconcileCollection();
+  Status EndCollection(const Json& pod, const CollectorOutcome& outcome);
+  [[nodiscard]] std::vector<KeptEnvironment> KeptEnvironments() const;
+  [[nodiscard]] bool SomethingIsBuilt() const;
+  void ForgetUnused();  // mutex_ held
 
   EnvironmentBuilderDeps deps_;
   mutable std::mutex mutex_;
@@ -86,6 +100,10 @@ class EnvironmentBuilder final : public EnvironmentBuilds {
   std::set<std::string> removed_;                // their remover pods are on their way out
   std::vector<std::function<void(const std::string&)>> callbacks_;
   int64_t next_order_ = 0;
+  std::function<std::vector<KeptEnvironment>()> pinned_;  // set: the cache is collected
+  kube::EventRecorder* events_ = nullptr;
+  bool collecting_ = false;  // nothing is built meanwhile
+  SteadyTime next_collection_;
 };
 
 }  // namespace envicutor::op

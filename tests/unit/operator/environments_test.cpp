@@ -30,9 +30,7 @@ class EnvironmentBuilderTest : public ::testing::Test {
  protected:
   EnvironmentBuilderTest() : queue_(kube::NewWorkQueue("test", QueueOptions())), metrics_(nullptr) {
     client_.on_change = [this](const Json& object, bool deleted) {
-      if (kube::NameOf(object).rfind("builder-", 0) == 0 &&
-          GetString(object, "kind") == "ConfigMap")
-        return;
+      if (GetString(object, "kind") == "ConfigMap") return;
       pods_.Deliver(object, deleted);
     };
     Restart();
@@ -49,6 +47,7 @@ class EnvironmentBuilderTest : public ::testing::Test {
     pods_.handlers.clear();
     builder_ = std::make_unique<EnvironmentBuilder>(
         EnvironmentBuilderDeps{client_, pods_, *queue_, metrics_, clock_, options_});
+    builder_->CollectCache([this] { return pinned_; }, nullptr);
     builder_->Follow();
     changes_.clear();
     builder_->OnChange([this](const std::string& hash) { changes_.push_back(hash); });
@@ -84,7 +83,8 @@ class EnvironmentBuilderTest : public ::testing::Test {
     client_.Put(kube::kPods, pod);
   }
   void End(const std::string& name, const Json& message, const std::string& reason = "Completed") {
-    const bool built = GetString(message, "outcome") == "Built";
+    const std::string outcome = GetString(message, "outcome");
+    const bool built = outcome == "Built" || outcome == "Collected";
     SetPod(name,
            {{"phase", built ? "Succeeded" : "Failed"},
             {"containerStatuses",
@@ -101,6 +101,7 @@ class EnvironmentBuilderTest : public ::testing::Test {
   std::unique_ptr<kube::WorkQueue> queue_;
   metrics::OperatorMetrics metrics_;
   Options options_;
+  std::vector<KeptEnvironment> pinned_;
   std::unique_ptr<EnvironmentBuilder> builder_;
   std::vector<std::string> changes_;
 };
@@ -287,6 +288,145 @@ TEST_F(EnvironmentBuilderTest, DiscardRemovesFromTheStoreAndEndsARunningBuild) {
   Work();
   EXPECT_TRUE(Pods().empty()) << "once is enough";
   EXPECT_FALSE(HasConfigMap(hash));
+}
+
+TEST_F(EnvironmentBuilderTest, WhatIsNotPublishedIsTriedAgainAndSaysWhy) {
+  const api::EnvironmentSpec spec = Packages("bash");
+  const std::string hash = builder_->HashOf(spec);
+  static_cast<void>(builder_->Ensure(spec));
+  Json message = Message("Built", "the cache is down");
+  message["outcome"] = "PublishFailed";
+  message["reason"] = "CacheUnavailable";
+  for (int i = 0; i < 3; ++i) {
+    Work();
+    End(BuilderName(hash), message);
+    Work();
+    const BuildState state = builder_->Ensure(spec);
+    EXPECT_EQ(state.phase, BuildState::Phase::kBuilding);
+    EXPECT_EQ(state.unpublished, "CacheUnavailable");
+    EXPECT_EQ(state.store_path, "/nix/store/x");
+    EXPECT_EQ(state.message, "will be tried again: the cache is down");
+    clock_.Advance(std::chrono::minutes(2));
+  }
+  Work();
+  EXPECT_EQ(builder_->Ensure(spec).unpublished, "CacheUnavailable") << "while it is tried again";
+  End(BuilderName(hash), message);
+  Work();
+  const BuildState failed = builder_->Ensure(spec);
+  EXPECT_TRUE(failed.infrastructure || failed.phase == BuildState::Phase::kBuilding);
+  clock_.Advance(std::chrono::minutes(2));
+  static_cast<void>(builder_->Ensure(spec));
+  Work();
+  End(BuilderName(hash), Message("Built", "built"));
+  Work();
+  EXPECT_EQ(builder_->Ensure(spec).phase, BuildState::Phase::kReady);
+  EXPECT_EQ(builder_->Ensure(spec).unpublished, "");
+}
+
+class CollectionTest : public EnvironmentBuilderTest {
+ protected:
+  CollectionTest() {
+    options_.cache.url = "http://cache";
+    options_.cache.gc_interval_millis = 60'000;
+    Restart();
+  }
+
+  std::string Built(const std::string& name) {
+    const std::string hash = builder_->HashOf(Packages(name));
+    static_cast<void>(builder_->Ensure(Packages(name)));
+    Work();
+    End(BuilderName(hash), Message("Built", "built"));
+    Work();
+    return hash;
+  }
+
+  [[nodiscard]] Json Request() const {
+    const Json& map = client_.objects.at(
+        FakeClient::KeyFor(kube::kConfigMaps, options_.executor_namespace, kCollectorName));
+    return *ParseJson(GetString(At(map, {"data"}), "collect.json"));
+  }
+};
+
+TEST_F(CollectionTest, ComesAtItsTimeWithWhatIsLiveAndWhatWasUsedLast) {
+  const std::string hash = Built("bash");
+  pinned_ = {{std::string(32, 'a'), "/nix/store/a", false, 0}};
+  EXPECT_TRUE(Pods().empty());
+  clock_.Advance(std::chrono::minutes(1));
+  Work();
+  ASSERT_EQ(Pods(), std::vector<std::string>{kCollectorName});
+  const Json request = Request();
+  EXPECT_EQ(GetInt(request, "maxBytes"), 50LL << 30);
+  EXPECT_EQ(GetInt(request, "graceSeconds"), 3600);
+  ASSERT_EQ(At(request, {"live"}).size(), 2U);
+  EXPECT_EQ(At(request, {"live"})[0]["hash"], std::string(32, 'a'));
+  EXPECT_EQ(At(request, {"live"})[0]["pinned"], true);
+  EXPECT_EQ(At(request, {"live"})[1]["hash"], hash);
+  EXPECT_EQ(At(request, {"live"})[1]["pinned"], false);
+  End(kCollectorName,
+      {{"outcome", "Collected"}, {"message", "1 gone"}, {"environments", Json::array({hash})}});
+  Work();
+  EXPECT_TRUE(Pods().empty());
+  // It is not in the cache any more: whoever asks has it built again.
+  EXPECT_EQ(builder_->Ensure(Packages("bash")).phase, BuildState::Phase::kBuilding);
+  End(kCollectorName, Json());
+}
+
+TEST_F(CollectionTest, TakesTurnsWithBuilds) {
+  const std::string hash = builder_->HashOf(Packages("bash"));
+  static_cast<void>(builder_->Ensure(Packages("bash")));
+  Work();
+  SetPod(BuilderName(hash), {{"phase", "Running"}});
+  clock_.Advance(std::chrono::minutes(1));
+  Work();
+  EXPECT_EQ(Pods(), std::vector<std::string>{BuilderName(hash)}) << "a build is going on";
+  static_cast<void>(builder_->Ensure(Packages("gcc")));
+  Work();
+  End(BuilderName(hash), Message("Built", "built"));
+  Work();
+  clock_.Advance(std::chrono::seconds(6));
+  Work();
+  EXPECT_EQ(Pods(), std::vector<std::string>{kCollectorName}) << "what waits, waits for it";
+  SetPod(kCollectorName, {{"phase", "Running"}});
+  Work();
+  // Another operator leads: it does not build beside it either.
+  Restart();
+  queue_->Add(kCollectorLabel);
+  Work();
+  static_cast<void>(builder_->Ensure(Packages("gcc")));
+  Work();
+  EXPECT_EQ(Pods(), std::vector<std::string>{kCollectorName});
+  End(kCollectorName, {{"outcome", "InternalError"}, {"message", "the cache is down"}});
+  Work();
+  EXPECT_EQ(Pods(), std::vector<std::string>{BuilderName(builder_->HashOf(Packages("gcc")))});
+}
+
+TEST_F(CollectionTest, ALostCollectorHoldsNothingUp) {
+  clock_.Advance(std::chrono::minutes(1));
+  Work();
+  static_cast<void>(client_.Delete(kube::kPods, options_.executor_namespace, kCollectorName, {}));
+  Work();
+  EXPECT_EQ(Pods(), std::vector<std::string>{kCollectorName}) << "it is due all the same";
+  End(kCollectorName, {{"outcome", "Collected"}, {"message", ""}});
+  Work();
+  EXPECT_TRUE(Pods().empty());
+  Built("bash");
+}
+
+TEST(CollectorPod, HasTheKeysAndTheCachesFolder) {
+  Options options;
+  options.cache.url = "file:///var/cache/envicutor";
+  options.cache.public_keys = {"k-1:x", "k-2:y"};
+  const Json pod = CollectorPod(options);
+  const std::string text = DumpJson(pod);
+  EXPECT_NE(text.find(R"("--cache-public-keys","k-1:x k-2:y")"), std::string::npos) << text;
+  EXPECT_NE(text.find(R"("mountPath":"/var/cache/envicutor")"), std::string::npos);
+  EXPECT_NE(text.find(R"("secretName":"envicutor-cache-key")"), std::string::npos);
+  api::EnvironmentSpec spec = Packages("bash");
+  EXPECT_NE(DumpJson(BuilderPod("h", spec, options)).find("envicutor-cache-key"),
+            std::string::npos);
+  spec.salt = "uid";
+  EXPECT_EQ(DumpJson(BuilderPod("h", spec, options)).find("envicutor-cache-key"), std::string::npos)
+      << "one submission's alone is not published";
 }
 
 TEST(BuilderPod, IsWhatTheArchitectureSays) {

@@ -248,6 +248,38 @@ TEST_F(RuntimeControllerTest, AFailedBuildSaysWhy) {
   EXPECT_TRUE(controller_->Find("py").failed);
 }
 
+TEST_F(RuntimeControllerTest, ABuiltEnvironmentThatIsNotInTheCacheYetSaysWhy) {
+  RuntimeView view;
+  view.state = RuntimeView::State::kPublishing;
+  view.hash = "h";
+  view.message = "will be tried again: HTTP error 500";
+  view.build = BuildState();
+  view.build->unpublished = "CacheUnavailable";
+  view.build->store_path = "/nix/store/x";
+  const auto status = [&view] {
+    return RuntimeStatus({{"metadata", {{"generation", 1}}}}, view, "2026-01-01T00:00:00Z");
+  };
+  const auto condition = [](const Json& of, const std::string& type) {
+    for (const Json& each : At(of, {"conditions"})) {
+      if (GetString(each, "type") == type) {
+        return GetString(each, "status") + " " + GetString(each, "reason");
+      }
+    }
+    return std::string();
+  };
+  EXPECT_EQ(GetString(status(), "phase"), "Building");
+  EXPECT_EQ(condition(status(), "Built"), "True Built");
+  EXPECT_EQ(condition(status(), "Published"), "False CacheUnavailable");
+  EXPECT_EQ(condition(status(), "Ready"), "False NotPublished");
+  EXPECT_EQ(GetString(At(status(), {"environment"}), "storePath"), "/nix/store/x");
+  view.state = RuntimeView::State::kReady;
+  view.build->phase = BuildState::Phase::kReady;
+  view.build->signed_by = "cache-1";
+  EXPECT_EQ(condition(status(), "Published"), "True Published");
+  view.build->signed_by = "";
+  EXPECT_EQ(condition(status(), "Published"), "True OnStore");
+}
+
 TEST_F(RuntimeControllerTest, AFailedSelfTestSaysWhichAndShowsTheOutput) {
   Apply(Spec());
   Work();

@@ -51,6 +51,7 @@ AgentFactory AgentsOver(const Options& options) {
 
 DispatcherOptions DispatcherOptionsOf(const Options& options) {
   DispatcherOptions dispatcher;
+  dispatcher.core.ack_delay = std::chrono::milliseconds(25);
   dispatcher.core.queue_max = options.queue.max_length;
   dispatcher.core.namespace_max = options.queue.per_namespace_max;
   return dispatcher;

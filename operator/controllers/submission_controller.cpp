@@ -124,6 +124,7 @@ SubmissionController::TrackedPtr SubmissionController::Track(const Json& submiss
     tracked->first_seen = deps_.clock.Now();
     tracked->first_seen_wall = deps_.clock.WallNow();
     tracked->attempt = std::max<int64_t>(1, GetInt(At(submission, {"status"}), "attempt", 1));
+    log::Debug("submission seen", {{"name", kube::NameOf(submission)}});
   }
   return tracked;
 }
@@ -141,6 +142,7 @@ void SubmissionController::Forget(const std::string& key) {
   }
   it->second->stage = Stage::kOver;
   tracked_.erase(it);
+  deps_.queue.Undelay(key);  // nothing is left to look at later
 }
 
 void SubmissionController::Abandon(const std::string& key) {
@@ -174,6 +176,7 @@ RunEvents SubmissionController::EventsFor(const Json& submission, const TrackedP
       if (tracked->stage != Stage::kOver) {
         tracked->outcome.emplace(result);
         if (!placement.pod.empty()) tracked->placement = placement;
+        log::Debug("result received", {{"name", tracked->key.substr(tracked->key.find('/') + 1)}});
         deps_.queue.Add(tracked->key);
         return;
       }
@@ -417,6 +420,7 @@ Status SubmissionController::Submit(const Json& submission, const TrackedPtr& tr
     tracked->run_stage.clear();
   }
   deps_.queue.AddAfter(tracked->key, kQuiet);
+  log::Debug("submission queued", {{"name", kube::NameOf(submission)}});
   deps_.runner.Submit(runtime == nullptr ? "default" : runtime->pool, ns,
                       GetInt(At(submission, {"spec"}), "priority"), std::move(admission.request),
                       EventsFor(submission, tracked));

@@ -95,12 +95,12 @@ void DispatchCore::Cancel(const std::string& uid, SteadyTime now, Effects* out) 
 }
 
 void DispatchCore::Acknowledge(const std::string& uid, SteadyTime now, Effects* out) {
-  (void)now;
   const auto it = runs_.find(uid);
   if (it == runs_.end() || it->second.state != Run::State::kDelivered) return;
   const RunKey key{uid, it->second.attempt};
   const std::string agent = it->second.agent;
   runs_.erase(it);
+  DelayAcks(agent, now);
   QueueAck(agent, key, out);
 }
 

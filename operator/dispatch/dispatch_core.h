@@ -47,6 +47,7 @@ struct DispatchOptions {
   Duration full_retry = std::chrono::milliseconds(20);  // after a 429
   Duration refused_retry = std::chrono::seconds(1);     // after a 503
   Duration ack_retry = std::chrono::milliseconds(500);
+  Duration ack_delay = Duration::zero();  // acknowledgements within it share a request
 };
 
 struct AgentLoad {
@@ -168,6 +169,7 @@ class DispatchCore {
   void HoldUnclaimed(const std::string& name, Agent& agent, const RunKey& key,
                      std::optional<api::RunResult> result, SteadyTime now);
   void DropUnclaimed(const std::string& uid, Effects* out);
+  void DelayAcks(const std::string& agent, SteadyTime now);
   void QueueAck(const std::string& agent, RunKey key, Effects* out);
   void FlushAcks(const std::string& name, Agent& agent, Effects* out);
   void MaybeOpen(SteadyTime now, Effects* out);

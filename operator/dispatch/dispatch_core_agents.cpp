@@ -231,6 +231,16 @@ void DispatchCore::Drain(const std::string& name) {
   if (it != agents_.end()) it->second.draining = true;
 }
 
+// Nobody waits for an acknowledgement: what comes within a moment goes in one request.
+void DispatchCore::DelayAcks(const std::string& name, SteadyTime now) {
+  const auto it = agents_.find(name);
+  if (it == agents_.end() || it->second.ack_in_flight || options_.ack_delay <= Duration::zero()) {
+    return;
+  }
+  it->second.ack_in_flight = true;
+  ack_retries_.emplace(now + options_.ack_delay, name);
+}
+
 void DispatchCore::QueueAck(const std::string& name, RunKey key, Effects* out) {
   const auto it = agents_.find(name);
   if (it == agents_.end()) return;

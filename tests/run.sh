@@ -12,6 +12,8 @@
 #   docs       the commands of getting-started and the tutorials, typed one after the other
 #   observe    Prometheus scrapes a running system: every metric, alert and panel; logs and events
 #   real       CRDs, operator and node against a real kube-apiserver (tests/tools builds it where there is Go)
+#   helm       the chart with the real helm: rendered, validated, installed, upgraded, uninstalled
+#   images     all images built with buildah; the executor's is booted and runs a program
 #   asan       unit programs under address and undefined-behaviour sanitizers
 # Each stage's output goes to build/test-logs/STAGE.log; a failed one shows its end. The last lines
 # say what ran, what was skipped and why.
@@ -20,7 +22,7 @@ cd "$(dirname "$0")/.."
 logs=build/test-logs
 mkdir -p "$logs"
 stages=("$@")
-[ ${#stages[@]} -gt 0 ] || stages=(packages lint build unit sandbox nix e2e docs observe real asan)
+[ ${#stages[@]} -gt 0 ] || stages=(packages lint build unit sandbox nix e2e docs observe real helm images asan)
 jobs=${JOBS:-$(nproc)}
 export CTEST_OUTPUT_ON_FAILURE=1
 passed=0 failed=0 skipped=0
@@ -113,6 +115,10 @@ observe() {
 
 real() { /usr/bin/python3 -m pytest tests/real; }
 
+helm() { ENVICUTOR_BIN="$PWD/build/release/bin" /usr/bin/python3 -m pytest tests/helm; }
+
+images() { ENVICUTOR_BIN="$PWD/build/release/bin" /usr/bin/python3 -m pytest tests/images; }
+
 finish() {
   echo
   echo "What ran:"
@@ -139,6 +145,8 @@ for name in "${stages[@]}"; do
     docs) stage docs docs ;;
     observe) stage observe observe ;;
     real) stage real real ;;
+    helm) stage helm helm ;;
+    images) stage images images ;;
     asan) stage asan asan ;;
     *) echo "unknown stage $name; see the top of tests/run.sh" >&2; exit 2 ;;
   esac

@@ -57,6 +57,8 @@ MATRIX = {
         "operator": {"config": {"limits": {"run": {"default": {"memory": "128Mi", "wallTime": "3s"},
                                                    "max": {"maxProcesses": 128}}},
                                 "queue": {"maxLength": 1000, "perNamespaceMax": 100},
+                                "scheduling": {"namespaceWeights": {"contest": 4},
+                                               "inFlightPerNamespace": {"default": 8, "overrides": {"contest": 64}}},
                                 "submissions": {"allowEnvironments": "packages", "ttlSecondsAfterFinished": 60},
                                 "leaderElection": {"leaseDuration": "20s"}, "log": {"level": "debug"}},
                      "podAnnotations": {"a": "b"}, "podLabels": {"c": "d"},

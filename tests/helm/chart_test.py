@@ -84,13 +84,19 @@ def test_the_operator_takes_its_configuration(chart, name, tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_a_changed_configuration_rolls_the_operator_out(chart):
+def test_the_operator_restarts_only_for_what_it_cannot_take_while_it_runs(chart):
     def checksum(values):
         deployment = find(chart.objects(values), "Deployment")
         return deployment["spec"]["template"]["metadata"]["annotations"]["checksum/config"]
 
-    assert checksum({}) == checksum({})
-    assert checksum({}) != checksum({"operator": {"config": {"queue": {"maxLength": 7}}}})
+    before = checksum({})
+    for live in ({"queue": {"maxLength": 7}}, {"limits": {"run": {"max": {"memory": "1Gi"}}}},
+                 {"submissions": {"ttlSecondsAfterFinished": 7}}, {"log": {"level": "debug"}}):
+        assert checksum({"operator": {"config": live}}) == before, live
+    for restart in ({"operator": {"config": {"submissions": {"workers": 2}}}},
+                    {"operator": {"config": {"leaderElection": {"leaseDuration": "30s"}}}},
+                    {"builder": {"concurrency": 2}}, {"executors": {"image": {"tag": "next"}}}):
+        assert checksum(restart) != before, restart
 
 
 def test_the_setup_job_has_another_name_when_it_is_told_something_else(chart):

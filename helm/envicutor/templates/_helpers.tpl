@@ -141,7 +141,7 @@ seccompProfile:
 {{- if ne .Values.cache.mode "none" -}}
 {{- $cache := dict "url" (include "envicutor.cacheUrl" .) "publicKeys" .Values.cache.publicKeys "upstreams" .Values.cache.upstreams
   "maxSize" .Values.cache.maxSize "executorMaxSize" .Values.cache.executorMaxSize
-  "keySecret" (include "envicutor.keySecret" .) -}}
+  "keySecret" (include "envicutor.keySecret" .) "gcInterval" .Values.cache.gcInterval "gcGrace" .Values.cache.gcGrace -}}
 {{- if include "envicutor.makesKey" . -}}
 {{- $_ := set $cache "publicKeys" (prepend .Values.cache.publicKeys "$(CACHE_PUBLIC_KEY)") -}}
 {{- else if not .Values.cache.publicKeys -}}
@@ -153,6 +153,14 @@ seccompProfile:
 {{- if $value -}}{{- $_ := set $config $key $value -}}{{- end -}}
 {{- end -}}
 {{- toYaml $config -}}
+{{- end -}}
+
+{{- define "envicutor.restartConfig" -}}
+{{- $config := include "envicutor.operatorConfig" . | fromYaml -}}
+{{- $submissions := default dict $config.submissions -}}
+{{- $log := default dict $config.log -}}
+{{- toYaml (omit $config "limits" "queue" "scheduling" "submissions" "log") }}
+{{ toYaml (dict "workers" $submissions.workers "format" $log.format) }}
 {{- end -}}
 
 {{/* ExecutorPools and Runtimes, which the setup Job applies: their types may be as new as this release. */}}

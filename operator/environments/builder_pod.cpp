@@ -184,7 +184,9 @@ Json BuilderPod(const std::string& hash, const api::EnvironmentSpec& spec, const
   Json args = {"--store", kStoreMount, "--request", std::string(kRequestMount) + "/request.json",
                "--timeout", std::to_string(options.builder.timeout_millis) + "ms",
                // Half for the evaluation's heap, as the builds share the pod's memory with it.
-               "--memory", std::to_string(MemoryBytes(spec, options) / 2)};
+               "--memory", std::to_string(MemoryBytes(spec, options) / 2),
+               // Also where no control group bounds the pod.
+               "--build-memory", std::to_string(MemoryBytes(spec, options))};
   if (!options.builder.nixpkgs.empty()) {
     args.push_back("--nixpkgs");
     args.push_back(options.builder.nixpkgs);
@@ -253,6 +255,7 @@ CollectorOutcome ReadCollectorPod(const Json& pod) {
   }
   outcome.ok = GetString(*message, "outcome") == "Collected";
   outcome.message = GetString(*message, "message", "no reason given");
+  outcome.kept_bytes = GetInt(*message, "keptBytes");
   outcome.changed = GetInt(*message, "paths") > 0 || GetInt(*message, "freedBytes") > 0 ||
                     GetInt(*message, "storeEnvironments") > 0;
   const Json& environments = At(*message, {"environments"});

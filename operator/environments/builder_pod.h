@@ -49,6 +49,7 @@ struct CollectorOutcome {
   bool ended = false;
   bool ok = false;
   bool changed = false;  // something went
+  int64_t kept_bytes = 0;
   std::string message;
   std::vector<std::string> environments;  // that are no longer in the cache; some of them, if many
 };

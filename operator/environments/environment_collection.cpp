@@ -145,6 +145,7 @@ Status EnvironmentBuilder::ReconcileCollection() {
 Status EnvironmentBuilder::EndCollection(const Json& pod, const CollectorOutcome& outcome) {
   if (outcome.ok) {
     log::Info("cache: collected", {{"result", outcome.message.substr(0, 512)}});
+    deps_.metrics.cache_bytes.Set(static_cast<double>(outcome.kept_bytes));
   } else {
     log::Warn("cache: not collected", {{"error", outcome.message.substr(0, 512)}});
   }

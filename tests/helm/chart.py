@@ -64,6 +64,7 @@ MATRIX = {
                      "podAnnotations": {"a": "b"}, "podLabels": {"c": "d"},
                      "tolerations": [{"key": "dedicated", "operator": "Exists"}],
                      "image": {"digest": "sha256:" + "0" * 64}},
+        "localNodes": {"enabled": True},
         "networkPolicy": {"metricsFrom": [{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}]}},
     "cert-manager and an external cache": {
         "tls": {"mode": "certManager", "certManager": {"issuerRef": {"name": "envicutor-ca"}}},

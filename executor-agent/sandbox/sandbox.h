@@ -71,8 +71,8 @@ class Box {
   // (not a regular file).
   [[nodiscard]] virtual Result<api::OutputFile> ReadFile(const std::string& path,
                                                          size_t max_bytes) = 0;
-  // Bytes that the files of /box take now, for the compile cache's bound; -1 where the engine
-  // cannot tell.
+  // Bytes that the files of /box take now, for the compile cache's bound; empties /tmp and /dev/shm
+  // to tell. -1 where the engine cannot.
   [[nodiscard]] virtual int64_t BoxBytes() { return -1; }
   // A new box with a copy of this one's /box as it is now: tests run in clones, so that they cannot
   // see each other.
@@ -95,12 +95,16 @@ class Sandbox {
                                                             int64_t max_disk_bytes) = 0;
 };
 
+// Whether each running stage has a CPU of its own (cpu_slots.h).
+enum class PinCpus { kAuto, kOn, kOff };
+
 struct SandboxOptions {
   std::string
       state_dir;  // of our own, survives restarts: what a dead predecessor left is found there
   int slots = 1;  // how many boxes run at once: pools are sized by it
   unsigned first_uid = 60000;  // boxes use first_uid .. first_uid + 4 * slots
   bool allow_degraded = false;
+  PinCpus pin_cpus = PinCpus::kAuto;
   std::string isolate_binary;    // for the isolate engine
   std::string extractor_binary;  // the static envicutor-extract; "" : beside the agent's own binary
 };

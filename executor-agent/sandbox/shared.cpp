@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
 
 #include <array>
 #include <cerrno>
@@ -10,6 +12,7 @@
 #include <ctime>
 
 #include "common/base/file.h"
+#include "executor-agent/sandbox/box_files.h"
 
 namespace envicutor::agent {
 namespace {
@@ -63,6 +66,21 @@ Result<UniqueFd> OpenFolder(int top, const char* name) {
   UniqueFd fd(::openat(top, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!fd.valid()) return ErrnoStatus(errno, std::string("open the box's ") + name);
   return fd;
+}
+
+Status EmptyScratch(int top) {
+  for (const char* name : {"tmp", "shm"}) {
+    ENVICUTOR_ASSIGN(const UniqueFd folder, OpenFolder(top, name));
+    ENVICUTOR_RETURN_IF_ERROR(EmptyFolder(folder.get()));
+    if (::fchmod(folder.get(), 01777) != 0) return ErrnoStatus(errno, "chmod in the box");
+  }
+  return OkStatus();
+}
+
+int64_t UsedBytes(int top) {
+  struct statfs info {};
+  if (::fstatfs(top, &info) != 0) return -1;
+  return static_cast<int64_t>(info.f_blocks - info.f_bfree) * info.f_bsize;
 }
 
 Result<UniqueFd> MemoryFile(const std::string& content) {

@@ -1,6 +1,7 @@
 // What both engines need of the machine around them.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include "common/base/status.h"
@@ -18,6 +19,10 @@ namespace envicutor::agent {
 [[nodiscard]] std::string BoxGroups(unsigned first, unsigned count);
 // A sealed file in memory. Seekable, so that the extractor can read a zip's directory at its end.
 [[nodiscard]] Result<UniqueFd> MemoryFile(const std::string& content);
+// Empties tmp and shm of a box's file system and gives them their modes back.
+[[nodiscard]] Status EmptyScratch(int top);
+// Bytes taken on the file system that `top` is the top of; -1 when it does not say.
+[[nodiscard]] int64_t UsedBytes(int top);
 // A folder directly below `top`, never through a link.
 [[nodiscard]] Result<UniqueFd> OpenFolder(int top, const char* name);
 

@@ -85,6 +85,13 @@ Status SetSandbox(AgentOptions& options, const std::string& text) {
   return OkStatus();
 }
 
+Status SetPinCpus(AgentOptions& options, const std::string& text) {
+  if (text != "auto" && text != "on" && text != "off")
+    return InvalidArgument("\"" + text + "\" must be auto, on or off");
+  options.pin_cpus = text;
+  return OkStatus();
+}
+
 // A Nix setting's value: one line, which cannot begin another setting.
 Status CheckSetting(const std::string& text, size_t max_bytes) {
   if (text.size() > max_bytes) {
@@ -198,6 +205,8 @@ const std::vector<Flag>& Flags() {
       Switch("--allow-degraded",
              "run without memory and process control groups: limits are approximate",
              &AgentOptions::allow_degraded),
+      {"--pin-cpus", "auto|on|off",
+       "a CPU for each slot; auto: where the CPUs are the agent's own (auto)", SetPinCpus},
       {"--log-format", "json|text", "one line an event on stderr (json)", SetLogFormat},
       {"--log-level", "LEVEL", "debug, info, warn or error (info)", SetLogLevel},
       Switch("--help", "this text", &AgentOptions::help),

@@ -32,7 +32,9 @@ struct AgentOptions {
   int64_t cache_timeout_millis = 600'000;  // of one fetch
   std::string state_dir = "/var/lib/envicutor/agent";
   std::string tls_dir = "/etc/envicutor/tls";
+  int64_t tls_check_millis = 10'000;  // how often its files are looked at; not a flag
   bool allow_degraded = false;
+  std::string pin_cpus = "auto";
   std::string isolate_binary;    // "": isolate from PATH
   std::string extractor_binary;  // "": beside the agent's own
   int64_t first_uid = 60000;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -48,6 +49,13 @@ int BecomeProgram(void* argument) {
     Fail(control, "standard streams");
   }
   if (close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) != 0) Fail(control, "close_range");
+  if (request.cpu >= 0 && request.cpu < CPU_SETSIZE) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(static_cast<unsigned>(request.cpu), &set);
+    // Fails when the CPU was just taken from us: slower is better than not at all.
+    (void)syscall(SYS_sched_setaffinity, 0, sizeof(set), &set);
+  }
   if (!SetLimits(request)) Fail(control, "setrlimit");
   // Raw calls: glibc's wrappers would tell other threads, of which there are none.
   if (syscall(SYS_setgroups, 0, nullptr) != 0) Fail(control, "setgroups");

@@ -63,6 +63,28 @@ TEST_P(Conformance, AttackInodeExhaustion) {
   EXPECT_EQ(ShellIn(*box, "ls -A /tmp | wc -l").stdout_data, "0\n");
 }
 
+// Memory that has no name: it counts as memory, and ends with the stage.
+TEST_P(Conformance, AttackFillingMemoryWithoutAName) {
+  NEEDS_MEMORY_CONTROLLER();
+  const auto box = NewBox();
+  for (const char* how : {"memfd", "sysv-memory"}) {
+    const StageOutcome outcome = ProbeIn(*box, {how, std::to_string(60 * kMiB)});
+    EXPECT_TRUE(outcome.oom_killed || outcome.stdout_data == "refused\n")
+        << how << ": " << testing::PrintToString(outcome);
+    EXPECT_LE(outcome.memory_bytes, 32 * kMiB) << how;
+  }
+  const StageOutcome after = ProbeIn(*box, {"sysv-memory", std::to_string(8 * kMiB)});
+  EXPECT_FALSE(after.oom_killed) << testing::PrintToString(after);
+}
+
+TEST_P(Conformance, AttackFilesThatNoFolderNames) {
+  const auto box = NewBox(4 * kMiB);
+  for (int i = 0; i < 2; ++i) {  // gone with the stage: the second finds all of the disk
+    EXPECT_EQ(ProbeIn(*box, {"unlinked", "/tmp/f", std::to_string(16 * kMiB)}).stdout_data,
+              std::to_string(4 * kMiB) + "\n");
+  }
+}
+
 TEST_P(Conformance, AttackVeryDeepFolders) {
   const auto box = NewBox();
   EXPECT_EQ(ProbeIn(*box, {"deep", "/tmp", "3000"}).stdout_data, "deep\n");
@@ -201,6 +223,16 @@ TEST_P(Conformance, AttackTheNetwork) {
     EXPECT_EQ(outcome.stdout_data, "errno 101\nrefused\n") << address;  // ENETUNREACH, at once
   }
 }
+
+TEST_P(Conformance, AttackCloudMetadata) {
+  for (const char* address : {"169.254.169.254", "100.100.100.200", "fd00:ec2::254", "fe80::1"}) {
+    const StageOutcome outcome = Probe({"connect", address, "80"});
+    EXPECT_TRUE(outcome.stdout_data.ends_with("refused\n")) << address << outcome.stdout_data;
+    EXPECT_LT(outcome.wall_time_micros, 20'000'000) << address;  // refused, not timed out
+  }
+}
+
+TEST_P(Conformance, AttackTheNetworkSettings) { EXPECT_REFUSED(Probe({"netlink"})); }
 
 TEST_P(Conformance, AttackTheHostsLoopback) {
   const int server = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);

@@ -68,6 +68,32 @@ TEST_P(Conformance, OutputFilesAreBoundedWhateverTheirSize) {
   EXPECT_EQ(box->ReadFile("\xff", 10)->content, "bad\n");
 }
 
+TEST_P(Conformance, AttackAFileThatGrows) {
+  const auto box = NewBox();
+  EXPECT_TRUE(Exited(ProbeIn(*box, {"grow", "/box/log"}), 0));
+  // What wrote to it is dead: it stays as it is.
+  const auto first = box->ReadFile("log", 1 << 20);
+  const auto second = box->ReadFile("log", 1 << 20);
+  ASSERT_TRUE(first.ok() && second.ok());
+  EXPECT_FALSE(first->content.empty());
+  EXPECT_TRUE(first->content == second->content);
+}
+
+TEST_P(Conformance, ABoxKnowsItsSize) {
+  const auto box = NewBox();
+  ASSERT_TRUE(box->WriteFile({"a", std::string(kMiB, 'x'), false}).ok());
+  const int64_t before = box->BoxBytes();
+  EXPECT_GE(before, kMiB);
+  EXPECT_LT(before, 2 * kMiB);
+  EXPECT_TRUE(Exited(ShellIn(*box,
+                             "dd if=/dev/zero of=b bs=1M count=2 2>/dev/null; "
+                             "dd if=/dev/zero of=/tmp/t bs=1M count=5 2>/dev/null"),
+                     0));
+  // The scratch is not what goes on.
+  EXPECT_GE(box->BoxBytes(), before + 2 * kMiB);
+  EXPECT_LT(box->BoxBytes(), before + 3 * kMiB);
+}
+
 TEST_P(Conformance, ACloneHasTheSameFilesAndIsAnotherBox) {
   const auto box = NewBox();
   EXPECT_TRUE(Exited(

@@ -1,5 +1,8 @@
 // Every limit: under it, at it, over it.
 #include <csignal>
+#include <cstdlib>
+#include <fstream>
+#include <iostream>
 #include <limits>
 
 #include "tests/conformance/fixture.h"
@@ -8,6 +11,15 @@ namespace envicutor::agent {
 namespace {
 
 using api::Limit;
+
+// A line of /proc/self/status in KiB.
+int64_t StatusKiB(const std::string& name) {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with(name + ":")) return std::atoll(line.c_str() + name.size() + 1);
+  }
+  return 0;
+}
 
 TEST_P(Conformance, CpuTimeEndsABusyProgram) {
   Limit(Limit::kCpuTime, 500);
@@ -23,6 +35,30 @@ TEST_P(Conformance, CpuTimeUnderTheLimitIsMeasured) {
   EXPECT_TRUE(Exited(outcome, 0));
   EXPECT_GE(outcome.cpu_time_micros, 290'000);
   EXPECT_LT(outcome.cpu_time_micros, 600'000);
+}
+
+// A process's own clock goes on over execve: what was spent before (the box's set-up, on a busy
+// host a lot of it) is in that clock, and not charged.
+TEST_P(Conformance, WhatWasSpentBeforeExecIsNotCharged) {
+  NOT_WITH_ISOLATE("it charges its own set-up of the box");
+  const StageOutcome outcome = Probe({"clock-at-start"});
+  ASSERT_TRUE(Exited(outcome, 0));
+  const int64_t before = std::atoll(outcome.stdout_data.c_str());
+  EXPECT_GT(before, 0);
+  std::cout << "the process's clock at its start: " << before
+            << " us; charged in all: " << outcome.cpu_time_micros << " us\n";
+  RecordProperty("clock_at_start_micros", std::to_string(before));
+}
+
+// Pinned by the affinity of the program; where slots have to share CPUs there is nothing to pin.
+TEST_P(Conformance, AProgramHasOneCpuWhereEachSlotCanHaveOne) {
+  if (sandbox().Info().detail.find("a CPU for each slot") == std::string::npos)
+    GTEST_SKIP() << "this machine has fewer CPUs than the suite has slots";
+  EXPECT_EQ(Probe({"cpus"}).stdout_data.substr(0, 2), "1 ");
+  // isolate does not filter sched_setaffinity.
+  if (GetParam() == "native") {
+    EXPECT_EQ(Probe({"cpus"}).stdout_data, "1 1\n");
+  }
 }
 
 TEST_P(Conformance, CpuTimeOfChildrenCounts) {
@@ -204,11 +240,17 @@ TEST_P(Conformance, StderrHasALimitOfItsOwn) {
   const StageOutcome over = Probe({"stderr", "1001"});
   EXPECT_TRUE(KilledBy(over, Killed::kOutput, "maxStderr"));
   EXPECT_EQ(over.stderr_data.size(), 1000U);
+  EXPECT_TRUE(Exited(Probe({"stderr", "1000"}), 0));
+  EXPECT_TRUE(Exited(Probe({"stderr", "999"}), 0));
   EXPECT_TRUE(Exited(Probe({"stdout", "1001"}), 0));
 }
 
 TEST_P(Conformance, AnOutputFloodIsStoppedAtOnce) {
+  (void)Probe({});
+  std::ofstream("/proc/self/clear_refs") << "5";  // the peak of our memory is counted anew
+  const int64_t before = StatusKiB("VmRSS");
   const StageOutcome outcome = Probe({"flood"});
+  EXPECT_LT(StatusKiB("VmHWM") - before, 4096) << "the agent's memory grew with the flood";
   EXPECT_TRUE(KilledBy(outcome, Killed::kOutput, "maxStdout"));
   EXPECT_EQ(outcome.stdout_data.size(), 64U << 10U);
   EXPECT_LT(outcome.stdout_bytes, kMiB);

@@ -2,6 +2,7 @@
 program must give. Nothing here looks inside the system: it is used as a user would, through kubectl.
 
 ENVICUTOR_BIN   folder of the binaries (default build/release/bin)
+ENVICUTOR_E2E_SANDBOX  native or isolate (default: what envicutor up takes)
 KUBECONFIG_E2E  run against this cluster instead of starting `envicutor up`
 """
 
@@ -18,6 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(os.environ.get("ENVICUTOR_BIN", ROOT / "build" / "release" / "bin"))
+SANDBOX = os.environ.get("ENVICUTOR_E2E_SANDBOX", "auto")
 RUNTIMES = ROOT / "docs" / "examples" / "runtimes"
 TERMINAL = ("Completed", "Failed", "Cancelled")
 
@@ -44,7 +46,7 @@ class Cluster:
     def up(self):
         subprocess.run(
             [BIN / "envicutor", "up", "--data-dir", self.data, "--kubeconfig", self.kubeconfig,
-             "--port", "0", "--detach"],
+             "--port", "0", "--detach", "--sandbox", SANDBOX],
             check=True, timeout=300)
 
     def down(self):

@@ -89,6 +89,7 @@ Result<std::shared_ptr<Engine>> Engine::Make(const SandboxOptions& options) {
   engine->ids_.resize(kIdsASlot * static_cast<unsigned>(options.slots));
   engine->extractor_path_ = options.extractor_binary.empty() ? BesideOwnBinary("envicutor-extract")
                                                              : options.extractor_binary;
+  engine->cpus_ = std::make_unique<CpuSlots>(options.pin_cpus, options.slots);
   engine->launcher_ = std::make_unique<Launcher>();
   ENVICUTOR_RETURN_IF_ERROR(engine->launcher_->Enter());
   Engine* const made = engine.get();
@@ -139,6 +140,7 @@ SandboxInfo Engine::Info() const {
   utsname name{};
   ::uname(&name);
   info.detail = version_ + ", Linux " + name.release + ", control group " + delegation_.path;
+  if (cpus_->pins()) info.detail += ", a CPU for each slot";
   if (!delegation_.pids) info.detail += "; " + delegation_.missing;
   return info;
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "executor-agent/cgroup/delegation.h"
+#include "executor-agent/sandbox/cpu_slots.h"
 #include "executor-agent/sandbox/isolate/launcher.h"
 #include "executor-agent/sandbox/sandbox.h"
 
@@ -29,6 +30,7 @@ class Engine {
   [[nodiscard]] Launcher& launcher() { return *launcher_; }
   [[nodiscard]] const std::string& binary() const { return options_.isolate_binary; }
   [[nodiscard]] bool has_pids() const { return delegation_.pids; }
+  [[nodiscard]] CpuSlots& cpus() { return *cpus_; }
   [[nodiscard]] bool has_extractor() const { return has_extractor_; }
   [[nodiscard]] const std::string& extractor_path() const { return extractor_path_; }
   [[nodiscard]] unsigned Uid(unsigned id) const { return options_.first_uid + id; }
@@ -72,6 +74,7 @@ class Engine {
   std::string cg_root_;
   std::string hub_;
   UniqueFd hub_fd_;
+  std::unique_ptr<CpuSlots> cpus_;
   bool has_extractor_ = false;
   std::string extractor_path_;
   std::string version_;

@@ -1,9 +1,5 @@
 #include "executor-agent/sandbox/isolate/isolate_box.h"
 
-#include <sys/stat.h>
-
-#include <cerrno>
-
 #include "executor-agent/sandbox/box_files.h"
 #include "executor-agent/sandbox/isolate/stage.h"
 #include "executor-agent/sandbox/shared.h"
@@ -46,16 +42,14 @@ Result<std::unique_ptr<Box>> IsolateBox::Clone() {
   return std::unique_ptr<Box>(std::move(box));
 }
 
-Status IsolateBox::EmptyScratch() {
+Status IsolateBox::EmptyUsedScratch() {
   if (!used_) return OkStatus();
-  for (const char* name : {"tmp", "shm"}) {
-    ENVICUTOR_ASSIGN(const UniqueFd folder, OpenFolder(top_.get(), name));
-    ENVICUTOR_RETURN_IF_ERROR(EmptyFolder(folder.get()));
-    if (::fchmod(folder.get(), 01777) != 0) return ErrnoStatus(errno, "chmod in the box");
-  }
+  ENVICUTOR_RETURN_IF_ERROR(EmptyScratch(top_.get()));
   used_ = false;
   return OkStatus();
 }
+
+int64_t IsolateBox::BoxBytes() { return EmptyUsedScratch().ok() ? UsedBytes(top_.get()) : -1; }
 
 StageOutcome IsolateBox::Run(const StageSpec& spec, std::stop_token stop) {
   return RunStage(spec, UniqueFd(), false, stop);
@@ -80,7 +74,7 @@ StageOutcome IsolateBox::RunStage(const StageSpec& spec, UniqueFd stdin_file, bo
     outcome.killed = StageOutcome::Killed::kCancelled;
     return outcome;
   }
-  const Status emptied = EmptyScratch();
+  const Status emptied = EmptyUsedScratch();
   if (!emptied.ok()) return SandboxError(emptied.ToString());
   Result<cgroup::Group> group = engine_->Ready(id_);
   if (!group.ok()) return SandboxError(group.status().ToString());

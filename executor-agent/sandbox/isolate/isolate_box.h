@@ -21,6 +21,7 @@ class IsolateBox final : public Box {
                                      std::stop_token stop) override;
   [[nodiscard]] Result<api::OutputFile> ReadFile(const std::string& path,
                                                  size_t max_bytes) override;
+  [[nodiscard]] int64_t BoxBytes() override;
   [[nodiscard]] Result<std::unique_ptr<Box>> Clone() override;
 
  private:
@@ -30,7 +31,7 @@ class IsolateBox final : public Box {
         environment_(std::move(environment)),
         max_disk_bytes_(max_disk_bytes),
         id_(id) {}
-  [[nodiscard]] Status EmptyScratch();
+  [[nodiscard]] Status EmptyUsedScratch();
   [[nodiscard]] StageOutcome RunStage(const StageSpec& spec, UniqueFd stdin_file, bool extract,
                                       const std::stop_token& stop);
 

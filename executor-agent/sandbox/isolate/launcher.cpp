@@ -26,6 +26,7 @@ struct Program {
   char* const* env;
   const int* streams;
   pid_t parent;
+  int cpu;
 };
 
 // In the child that shares our memory until execve: system calls only. All signals are blocked.
@@ -41,6 +42,12 @@ struct Program {
       *error = errno;
       ::_exit(1);
     }
+  }
+  if (program.cpu >= 0 && program.cpu < CPU_SETSIZE) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(static_cast<unsigned>(program.cpu), &set);
+    (void)::sched_setaffinity(0, sizeof(set), &set);
   }
   (void)::syscall(SYS_close_range, 3U, ~0U, 0U);
   sigset_t none;
@@ -123,7 +130,7 @@ Status Launcher::Enter() {
 
 Result<UniqueFd> Launcher::Spawn(const std::vector<std::string>& argv,
                                  const std::vector<std::string>& env,
-                                 const std::array<int, 3>& streams) {
+                                 const std::array<int, 3>& streams, int cpu) {
   ENVICUTOR_ASSIGN(const std::vector<char*> arguments, Pointers(argv));
   ENVICUTOR_ASSIGN(const std::vector<char*> variables, Pointers(env));
   if (*std::min_element(streams.begin(), streams.end()) < 3)
@@ -132,7 +139,7 @@ Result<UniqueFd> Launcher::Spawn(const std::vector<std::string>& argv,
   const Status started = Do([&]() -> Status {
     int error = 0;
     const pid_t pid =
-        Fork({arguments.data(), variables.data(), streams.data(), ::getpid()}, &error);
+        Fork({arguments.data(), variables.data(), streams.data(), ::getpid(), cpu}, &error);
     if (pid < 0) return ErrnoStatus(errno, "vfork");
     pidfd = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
     if (error == 0 && pidfd.valid()) return OkStatus();

@@ -33,10 +33,10 @@ class Launcher {
   [[nodiscard]] Status Do(std::function<Status()> task);
   // Starts argv[0] with exactly `env` and the three standard descriptors (each above 2), nothing
   // else inherited. Gives a pidfd; the caller waits for it. InvalidArgument: the arguments are too
-  // long or hold a NUL byte.
+  // long or hold a NUL byte. `cpu`: the only one it and its children run on, or -1.
   [[nodiscard]] Result<UniqueFd> Spawn(const std::vector<std::string>& argv,
                                        const std::vector<std::string>& env,
-                                       const std::array<int, 3>& streams);
+                                       const std::array<int, 3>& streams, int cpu = -1);
   // Runs to the end. Gives its stdout and stderr; its exit code must be 0.
   [[nodiscard]] Result<std::string> Call(const std::vector<std::string>& argv);
 

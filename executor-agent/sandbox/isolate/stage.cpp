@@ -75,6 +75,8 @@ Stage::Stage(StageBox box, const StageSpec& spec, cgroup::Group group, UniqueFd 
       group_(std::move(group)),
       stdin_file_(std::move(stdin_file)) {}
 
+Stage::~Stage() { box_.engine->cpus().GiveBack(cpu_); }
+
 Status Stage::Start() {
   if (spec_.argv.empty()) return InvalidArgument("there is no program to run");
   if (spec_.argv.size() + spec_.env.size() > kMaxStrings)
@@ -83,7 +85,8 @@ Status Stage::Start() {
       std::min(std::max(Value(Limit::kCpuTime), Value(Limit::kExtraTime)), kMaxMillis) * 1000;
   budget_.extra = Value(Limit::kExtraTime) > Value(Limit::kCpuTime);
   budget_.wall_nanos = std::min(Value(Limit::kWallTime), kMaxMillis) * 1'000'000;
-  budget_.parallel = std::min(UsableCpus(), Value(Limit::kMaxProcesses));
+  cpu_ = box_.engine->cpus().Take();
+  budget_.parallel = cpu_ >= 0 ? 1 : std::min(UsableCpus(), Value(Limit::kMaxProcesses));
   if (box_.engine->has_pids()) {
     // Exact, and not shared with a stranger of the same user id, as --processes is.
     const int64_t count = std::clamp<int64_t>(Value(Limit::kMaxProcesses), 1, kMaxPids);
@@ -110,7 +113,7 @@ Status Stage::Start() {
   begin_nanos_ = NowNanos();
   const int error_end = spec_.merge_stderr ? child_out.get() : child_err.get();
   ENVICUTOR_ASSIGN(pidfd_, box_.engine->launcher().Spawn(
-                               args, env, {child_in.get(), child_out.get(), error_end}));
+                               args, env, {child_in.get(), child_out.get(), error_end}, cpu_));
   return OkStatus();
 }
 

@@ -35,6 +35,9 @@ class Stage {
   // `stdin_file`, when valid, is the program's stdin instead of spec.stdin_data. `spec` outlives
   // this. `group` is the box's, unused so far.
   Stage(StageBox box, const StageSpec& spec, cgroup::Group group, UniqueFd stdin_file);
+  ~Stage();
+  Stage(const Stage&) = delete;
+  Stage& operator=(const Stage&) = delete;
 
   // InvalidArgument: argv or env cannot be given to a program (see NotExecutable).
   [[nodiscard]] Status Start();
@@ -73,6 +76,7 @@ class Stage {
   native::OutputStream stdout_;
   native::OutputStream stderr_;
 
+  int cpu_ = -1;  // the program's own, or -1
   native::Budget budget_;
   int64_t begin_nanos_ = 0;             // when isolate was started
   std::optional<int64_t> start_nanos_;  // when the first process was in the box

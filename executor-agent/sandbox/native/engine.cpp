@@ -57,7 +57,9 @@ Result<std::shared_ptr<Engine>> Engine::Make(const SandboxOptions& options) {
   }
   if (!complete) log::Warn("sandbox is degraded", {{"missing", delegation.missing}});
 
-  ENVICUTOR_ASSIGN(const std::vector<sock_filter> filter, CompileSeccompFilter());
+  engine->cpus_ = std::make_unique<CpuSlots>(options.pin_cpus, options.slots);
+  ENVICUTOR_ASSIGN(const std::vector<sock_filter> filter,
+                   CompileSeccompFilter(engine->cpus_->pins()));
   std::string hello = real.get();
   hello += '\0';
   hello.append(reinterpret_cast<const char*>(filter.data()), filter.size() * sizeof(sock_filter));
@@ -91,6 +93,7 @@ SandboxInfo Engine::Info() const {
   ::uname(&name);
   info.detail = std::string("Linux ") + name.release + ", control group " +
                 (delegation_.path.empty() ? "none" : delegation_.path);
+  if (cpus_->pins()) info.detail += ", a CPU for each slot";
   if (info.degraded) info.detail += "; " + delegation_.missing;
   return info;
 }

@@ -86,16 +86,14 @@ Result<uint64_t> NativeBox::EnsureAttached() {
   return generation;
 }
 
-Status NativeBox::EmptyScratch() {
+Status NativeBox::EmptyUsedScratch() {
   if (!used_) return OkStatus();
-  for (const char* name : {kTmpDir, kShmDir}) {
-    ENVICUTOR_ASSIGN(const UniqueFd folder, OpenFolder(top_.get(), name));
-    ENVICUTOR_RETURN_IF_ERROR(EmptyFolder(folder.get()));
-    if (::fchmod(folder.get(), 01777) != 0) return ErrnoStatus(errno, "chmod in the box");
-  }
+  ENVICUTOR_RETURN_IF_ERROR(EmptyScratch(top_.get()));
   used_ = false;
   return OkStatus();
 }
+
+int64_t NativeBox::BoxBytes() { return EmptyUsedScratch().ok() ? UsedBytes(top_.get()) : -1; }
 
 Status NativeBox::WriteFile(const api::RunFile& file) {
   return WriteBoxFile(files_.get(), file, uid_);
@@ -155,7 +153,7 @@ StageOutcome NativeBox::RunStage(const StageSpec& spec, int program_fd, UniqueFd
 
 Result<StageBox> NativeBox::Prepare() {
   ENVICUTOR_ASSIGN(const uint64_t generation, EnsureAttached());
-  ENVICUTOR_RETURN_IF_ERROR(EmptyScratch());
+  ENVICUTOR_RETURN_IF_ERROR(EmptyUsedScratch());
   ENVICUTOR_ASSIGN(const uint64_t environment,
                    engine_->PrepareEnvironment(generation, environment_));
   return StageBox{engine_.get(), generation, id_, environment, uid_, top_.get()};

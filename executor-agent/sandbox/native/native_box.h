@@ -22,6 +22,7 @@ class NativeBox final : public Box {
                                      std::stop_token stop) override;
   [[nodiscard]] Result<api::OutputFile> ReadFile(const std::string& path,
                                                  size_t max_bytes) override;
+  [[nodiscard]] int64_t BoxBytes() override;
   [[nodiscard]] Result<std::unique_ptr<Box>> Clone() override;
 
  private:
@@ -34,7 +35,7 @@ class NativeBox final : public Box {
   [[nodiscard]] Status Attach(uint64_t generation);
   // A tmpfs in the spawner that runs now, with the files of this box if it was in another one.
   [[nodiscard]] Result<uint64_t> EnsureAttached();
-  [[nodiscard]] Status EmptyScratch();
+  [[nodiscard]] Status EmptyUsedScratch();
   [[nodiscard]] Result<StageBox> Prepare();  // all of the above, before a stage
   [[nodiscard]] StageOutcome RunStage(const StageSpec& spec, int program_fd, UniqueFd stdin_file,
                                       const std::stop_token& stop);

@@ -47,6 +47,8 @@ struct Request {
   uint64_t stack = 0;
   uint64_t max_processes = 0;
   uint32_t uid = 0;
+  int32_t cpu = -1;  // kRun: the only CPU of the program, or -1
+  uint32_t unused = 0;
   uint32_t argc = 0;
   uint32_t envc = 0;
   uint32_t payload_size = 0;

@@ -133,7 +133,7 @@ Result<std::vector<sock_filter>> Export(const Builder& builder) {
 
 }  // namespace
 
-Result<std::vector<sock_filter>> CompileSeccompFilter() {
+Result<std::vector<sock_filter>> CompileSeccompFilter(bool pinned) {
   Builder builder;
   builder.Attribute(SCMP_FLTATR_ACT_BADARCH, kErrnoEnosys);
   builder.Attribute(SCMP_FLTATR_CTL_OPTIMIZE, 2);  // a binary tree over the call's number
@@ -143,6 +143,7 @@ Result<std::vector<sock_filter>> CompileSeccompFilter() {
   for (const uint64_t flag : kNamespaceFlags) {
     builder.Refuse(kErrnoEperm, "clone", Masked(0, flag, flag));
   }
+  if (pinned) builder.Refuse(kErrnoEperm, "sched_setaffinity");
   RefuseSockets(&builder);
   RefuseFileLocks(&builder);
   for (const uint64_t request : {uint64_t{TIOCSTI}, uint64_t{TIOCLINUX}}) {

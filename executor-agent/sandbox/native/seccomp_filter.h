@@ -11,7 +11,8 @@
 namespace envicutor::agent::native {
 
 // Compiled once. Default: allowed; refused calls and why are in seccomp_filter.cpp. Calls of other
-// ABIs (i386, x32) and calls newer than the list was written for fail with ENOSYS.
-[[nodiscard]] Result<std::vector<sock_filter>> CompileSeccompFilter();
+// ABIs (i386, x32) and calls newer than the list was written for fail with ENOSYS. `pinned`: a
+// program must not leave the CPU it was given.
+[[nodiscard]] Result<std::vector<sock_filter>> CompileSeccompFilter(bool pinned = false);
 
 }  // namespace envicutor::agent::native

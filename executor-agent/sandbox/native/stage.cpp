@@ -59,6 +59,7 @@ Stage::Stage(const StageBox& box, const StageSpec& spec, int program_fd, UniqueF
     : box_(box), spec_(spec), program_fd_(program_fd), stdin_file_(std::move(stdin_file)) {}
 
 Stage::~Stage() {
+  box_.engine->cpus().GiveBack(cpu_);
   if (group_.group.valid()) box_.engine->groups()->GiveBack(std::move(group_));
 }
 
@@ -75,7 +76,8 @@ Status Stage::Start() {
       std::min(std::max(Value(Limit::kCpuTime), Value(Limit::kExtraTime)), kMaxMillis) * 1000;
   budget_.extra = Value(Limit::kExtraTime) > Value(Limit::kCpuTime);
   budget_.wall_nanos = std::min(Value(Limit::kWallTime), kMaxMillis) * 1'000'000;
-  budget_.parallel = std::min(UsableCpus(), Value(Limit::kMaxProcesses));
+  cpu_ = box_.engine->cpus().Take();
+  budget_.parallel = cpu_ >= 0 ? 1 : std::min(UsableCpus(), Value(Limit::kMaxProcesses));
   ENVICUTOR_RETURN_IF_ERROR(MakeStreams());
   return AskSpawner();
 }
@@ -119,6 +121,7 @@ Status Stage::AskSpawner() {
   request.id = box_.id;
   request.environment = box_.environment;
   request.uid = box_.uid;
+  request.cpu = cpu_;
   request.max_open_files =
       static_cast<uint64_t>(std::min(Value(Limit::kMaxOpenFiles), kMaxOpenFiles));
   request.max_file_size = static_cast<uint64_t>(Value(Limit::kMaxFileSize));

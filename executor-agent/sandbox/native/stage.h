@@ -69,6 +69,7 @@ class Stage {
   UniqueFd stdin_file_;
 
   cgroup::StageGroup group_;
+  int cpu_ = -1;  // the program's own, or -1
   UniqueFd cpu_stat_;
   UniqueFd pidfd_;
   UniqueFd control_;

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <linux/keyctl.h>
 #include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <sched.h>
 #include <signal.h>
 #include <stddef.h>
@@ -158,6 +159,11 @@ static int do_sockets(char** args) {
 }
 
 static int try_connect(const char* address, int port) {
+  if (strchr(address, ':')) {
+    struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons((unsigned short)port)};
+    inet_pton(AF_INET6, address, &six.sin6_addr);
+    return connect(socket(AF_INET6, SOCK_STREAM, 0), (struct sockaddr*)&six, sizeof six);
+  }
   struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((unsigned short)port)};
   inet_pton(AF_INET, address, &to.sin_addr);
   int fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -196,6 +202,30 @@ static int do_abstract(char** args) {
   puts("bound");
   fflush(stdout);
   for (;;) pause();
+}
+
+/* What a route netlink socket could do to the network: add an address to lo, bring it down. */
+static int do_netlink(char** args) {
+  (void)args;
+  struct {
+    struct nlmsghdr head;
+    struct ifinfomsg link;
+    char answer[4096];
+  } message = {.head = {.nlmsg_len = NLMSG_LENGTH(sizeof(struct ifinfomsg)),
+                        .nlmsg_type = RTM_NEWLINK,
+                        .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK},
+               .link = {.ifi_index = 1, .ifi_change = 1 /* IFF_UP, to 0 */}};
+  int fd = socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+  if (fd < 0) return refused(-1, "");
+  if (send(fd, &message, message.head.nlmsg_len, 0) < 0) return refused(-1, "");
+  struct {
+    struct nlmsghdr head;
+    struct nlmsgerr error;
+    char rest[4096];
+  } answer;
+  if (recv(fd, &answer, sizeof answer, 0) < 0) return refused(-1, "");
+  return refused(answer.head.nlmsg_type == NLMSG_ERROR && answer.error.error < 0 ? -1 : 0,
+                 "lo taken down");
 }
 
 /* sysv make|find KEY */
@@ -294,6 +324,7 @@ const struct command attacks[] = {{"calls", do_calls},
                                   {"loopback", do_loopback},
                                   {"abstract", do_abstract},
                                   {"sysv", do_sysv},
+                                  {"netlink", do_netlink},
                                   {"devices", do_devices},
                                   {"setuid", do_setuid},
                                   {"tiocsti", do_tiocsti},

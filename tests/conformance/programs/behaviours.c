@@ -3,11 +3,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ipc.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -42,10 +46,107 @@ static long long cpu_millis(void) {
   return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
 }
 
+/* Of its own: a process's clock goes on over execve, and what was before is not the program's. */
 static int do_burn(char** args) {
-  while (cpu_millis() < number(args, 0)) {
+  long long begin = cpu_millis();
+  while (cpu_millis() - begin < number(args, 0)) {
   }
   return 0;
+}
+
+/* The clock of the process at its start: what was spent in it before execve, in microseconds. */
+static int do_clock_at_start(char** args) {
+  (void)args;
+  struct timespec t;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  printf("%lld\n", t.tv_sec * 1000000LL + t.tv_nsec / 1000);
+  return 0;
+}
+
+/* The same amount of work each time, about 100 ms of it, over a megabyte of memory. */
+static int do_work(char** args) {
+  (void)args;
+  static unsigned table[1 << 18];
+  unsigned x = 1;
+  for (long i = 0; i < 20000000; ++i) {
+    x = x * 1664525U + 1013904223U;
+    table[x >> 14] += x;
+  }
+  printf("%u\n", table[1]);
+  return 0;
+}
+
+/* How many CPUs it may use, and whether it may change that. */
+static int do_cpus(char** args) {
+  (void)args;
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set)) return 1;
+  int before = CPU_COUNT(&set);
+  memset(&set, 255, sizeof set);
+  (void)!sched_setaffinity(0, sizeof set, &set);
+  if (sched_getaffinity(0, sizeof set, &set)) return 1;
+  printf("%d %d\n", before, CPU_COUNT(&set));
+  return 0;
+}
+
+/* memfd BYTES: memory that is a file without a place. */
+static int do_memfd(char** args) {
+  int fd = memfd_create("x", 0);
+  static char block[1 << 16];
+  memset(block, 7, sizeof block);
+  long long done = 0;
+  while (done < number(args, 0)) {
+    ssize_t wrote = write(fd, block, sizeof block);
+    if (wrote <= 0) break;
+    done += wrote;
+  }
+  printf("%lld\n", done);
+  return 0;
+}
+
+/* sysv-memory BYTES: touched, and left behind. */
+static int do_sysv_memory(char** args) {
+  int id = shmget(IPC_PRIVATE, (size_t)number(args, 0), IPC_CREAT | 0600);
+  char* memory = id < 0 ? (void*)-1 : shmat(id, NULL, 0);
+  if (memory == (void*)-1) {
+    puts("refused");
+    return 0;
+  }
+  memset(memory, 7, (size_t)number(args, 0));
+  puts("filled");
+  return 0;
+}
+
+/* unlinked FILE BYTES: a file that no folder names any more. Prints how much went in. */
+static int do_unlinked(char** args) {
+  int fd = open(args[0], O_WRONLY | O_CREAT, 0644);
+  unlink(args[0]);
+  static char block[1 << 16];
+  long long done = 0;
+  while (done < number(args, 1)) {
+    ssize_t wrote = write(fd, block, sizeof block);
+    if (wrote <= 0) break;
+    done += wrote;
+  }
+  printf("%lld\n", done);
+  return 0;
+}
+
+/* grow FILE: leaves a daemon that appends for ever. */
+static int do_grow(char** args) {
+  int ready[2];
+  if (pipe(ready)) return 1;
+  if (fork() == 0) {
+    setsid();
+    int fd = open(args[0], O_WRONLY | O_CREAT | O_APPEND, 0644);
+    for (int i = 0;; ++i) {
+      (void)!write(fd, "0123456789abcdef", 16);
+      if (i == 0) (void)!write(ready[1], "x", 1);
+      usleep(100);
+    }
+  }
+  char byte;
+  return read(ready[0], &byte, 1) == 1 ? 0 : 1;
 }
 
 /* CPU time in children counts too. */
@@ -357,6 +458,13 @@ const struct command behaviours[] = {{"exit", do_exit},
                                      {"abort", do_abort},
                                      {"spin", do_spin},
                                      {"burn", do_burn},
+                                     {"clock-at-start", do_clock_at_start},
+                                     {"work", do_work},
+                                     {"cpus", do_cpus},
+                                     {"memfd", do_memfd},
+                                     {"sysv-memory", do_sysv_memory},
+                                     {"unlinked", do_unlinked},
+                                     {"grow", do_grow},
                                      {"burn-children", do_burn_children},
                                      {"sleep", do_sleep},
                                      {"memory", do_memory},

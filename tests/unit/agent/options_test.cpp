@@ -47,12 +47,18 @@ TEST(AgentOptions, MistakesNameTheFlag) {
       {{"--nonsense"}, "unknown flag \"--nonsense\""},
       {{"extra"}, "unknown flag \"extra\""},
       {{"--sandbox", "docker"}, "native or isolate"},
+      {{"--pin-cpus", "yes"}, "auto, on or off"},
       {{"--memory", "lots"}, "--memory: \"lots\" is not a quantity"},
       {{"--listen", "8443"}, "ADDRESS:PORT"},
       {{"--listen", "a:99999"}, "--listen: the port"},
       {{"--allow-degraded=yes"}, "takes no value"},
       {{"--drain-timeout", "-1s"}, "must not be negative"},
       {{"--store", ""}, "--store: must not be empty"},
+      {{"--cache-url", "http://cache"}, "needs --cache-public-keys"},
+      {{"--cache-url", "/var/cache"}, "must be one URL"},
+      {{"--cache-url", "http://a http://b"}, "must be one URL"},
+      {{"--cache-public-keys", "a:b\nsandbox = false"}, "on one line"},
+      {{"--cache-timeout", "0"}, "must be more than 0"},
   };
   for (const auto& [arguments, message] : cases) {
     const auto options = ParseAgentOptions(arguments);

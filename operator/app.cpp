@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -18,10 +19,13 @@
 #include "common/kube/workqueue.h"
 #include "common/metrics/metrics.h"
 #include "operator/controllers/submission_controller.h"
+#include "operator/controllers/submission_status.h"
 #include "operator/controllers/ttl.h"
 #include "operator/controllers/workers.h"
 #include "operator/dispatch/dispatcher.h"
+#include "operator/dispatch/environment_sync.h"
 #include "operator/environments/environment_builder.h"
+#include "operator/fenced_client.h"
 #include "operator/pools/pool_controller.h"
 #include "operator/runtimes/runtime_controller.h"
 
@@ -54,6 +58,8 @@ DispatcherOptions DispatcherOptionsOf(const Options& options) {
   dispatcher.core.ack_delay = std::chrono::milliseconds(25);
   dispatcher.core.queue_max = options.queue.max_length;
   dispatcher.core.namespace_max = options.queue.per_namespace_max;
+  dispatcher.core.namespace_weights = options.scheduling.namespace_weights;
+  dispatcher.core.in_flight = options.scheduling.in_flight;
   return dispatcher;
 }
 
@@ -63,38 +69,53 @@ kube::WorkQueueOptions QueueOptions(metrics::Registry& registry) {
   return options;
 }
 
+// Finished submissions are many, and all that is wanted of them is when they are to be deleted.
+kube::InformerOptions SubmissionsOptions() {
+  kube::InformerOptions options;
+  options.summarize = IsTerminal;
+  return options;
+}
+
 class OperatorApp final : public App {
  public:
-  OperatorApp(kube::Client& client, const Clock& clock, const Options& options,
+  OperatorApp(kube::Client& client, const Clock& clock, LiveOptions& live,
               metrics::Registry& registry)
-      : options_(options),
+      : started_with_(live.Get()),
+        options_(*started_with_),
         registry_(registry),
         metrics_(&registry),
         events_(kube::NewEventRecorder(client, "envicutor-operator")),
-        submissions_(kube::NewInformer(client, kube::kSubmissions, {})),
+        submissions_(kube::NewInformer(client, kube::kSubmissions, SubmissionsOptions())),
         runtimes_(kube::NewInformer(client, kube::kRuntimes, {})),
         pools_(kube::NewInformer(client, kube::kExecutorPools, {})),
         executors_(kube::NewInformer(client, kube::kPods,
-                                     {options.executor_namespace, kExecutorSelector, ""})),
+                                     {options_.executor_namespace, kExecutorSelector, ""})),
         builders_(kube::NewInformer(client, kube::kPods,
-                                    {options.executor_namespace, kBuilderSelector, ""})),
+                                    {options_.executor_namespace, kBuilderSelector, ""})),
         submission_queue_(kube::NewWorkQueue("submission", QueueOptions(registry))),
         runtime_queue_(kube::NewWorkQueue("runtime", QueueOptions(registry))),
         build_queue_(kube::NewWorkQueue("environment", QueueOptions(registry))),
-        dispatcher_(clock, AgentsOver(options), DispatcherOptionsOf(options)),
-        ttl_(client, clock, options.submissions.ttl_seconds_after_finished),
-        builds_({client, *builders_, *build_queue_, metrics_, clock, options}),
+        dispatcher_(clock, AgentsOver(options_), DispatcherOptionsOf(options_)),
+        ttl_(client, clock, options_.submissions.ttl_seconds_after_finished),
+        builds_({client, *builders_, *build_queue_, metrics_, clock, options_}),
         runtime_controller_({client, *runtimes_, *submissions_, *runtime_queue_, dispatcher_,
-                             builds_, events_.get(), metrics_, clock, options}),
+                             builds_, events_.get(), metrics_, clock, live}),
         submission_controller_({client, *submissions_, *submission_queue_, dispatcher_,
                                 runtime_controller_, builds_, ttl_, events_.get(), metrics_, clock,
-                                options}),
+                                live}),
         pool_controller_(
-            {client, *pools_, *executors_, dispatcher_, events_.get(), metrics_, clock, options}) {}
+            {client, *pools_, *executors_, dispatcher_, events_.get(), metrics_, clock, options_}),
+        environment_sync_([this] { return LiveEnvironments(); },
+                          [this] { return dispatcher_.Agents(); }),
+        changes_(live.OnChange([this](const Options& now) {
+          dispatcher_.SetBounds(DispatcherOptionsOf(now).core);
+          ttl_.SetDefault(now.submissions.ttl_seconds_after_finished);
+        })) {}
 
   ~OperatorApp() override {
     // What makes work first, then the workers, then what they use.
     for (kube::Informer* informer : Informers()) informer->Stop();
+    environment_sync_.Stop();
     pool_controller_.Stop();
     for (auto& queue : {submission_queue_.get(), runtime_queue_.get(), build_queue_.get()}) {
       queue->ShutDown();
@@ -105,12 +126,22 @@ class OperatorApp final : public App {
   }
 
   Status Start(std::stop_token stop) {
+    const auto begin = std::chrono::steady_clock::now();
     dispatcher_.Follow(*executors_);
     dispatcher_.OnLoadChange([this] { pool_controller_.Wake(); });
+    builds_.CollectCache([this] { return PinnedEnvironments(); }, events_.get());
     builds_.Follow();
     runtime_controller_.Follow();
     submission_controller_.Follow();
     pool_controller_.Follow();
+    kube::EventHandler runtimes;
+    runtimes.on_add = [this](const kube::ObjectPtr&) { environment_sync_.Wake(); };
+    runtimes.on_update = [this](const kube::ObjectPtr&, const kube::ObjectPtr&) {
+      environment_sync_.Wake();
+    };
+    runtimes.on_delete = [this](const kube::ObjectPtr&) { environment_sync_.Wake(); };
+    runtimes_->AddHandler(std::move(runtimes));
+    builds_.OnChange([this](const std::string&) { environment_sync_.Wake(); });
     phases_ = registry_.OnRender([this] { CountPhases(); });
 
     dispatcher_.Start();
@@ -130,10 +161,11 @@ class OperatorApp final : public App {
     AddWorkers(
         "submission", *submission_queue_, static_cast<int>(options_.submissions.workers),
         [this](const std::string& key) { return submission_controller_.Reconcile(key); },
-    builds_.CollectCache([this] { return PinnedEnvironments(); }, events_.get());
         [this](const std::string& key) { return submission_controller_.LogContext(key); });
     ttl_.Start();
+    environment_sync_.Start();
     ready_ = true;
+    LogStart(std::chrono::steady_clock::now() - begin);
     return OkStatus();
   }
 
@@ -151,6 +183,17 @@ class OperatorApp final : public App {
     return OkStatus();
   }
 
+  void LogStart(Duration took) const {
+    int64_t finished = 0;
+    for (const auto& [phase, count] : submissions_->Summarized()) finished += count;
+    const auto millis = std::chrono::duration_cast<std::chrono::milliseconds>(took).count();
+    log::Info("the caches are filled", {{"millis", std::to_string(millis)},
+                                        {"submissions", std::to_string(submissions_->All().size())},
+                                        {"finished", std::to_string(finished)},
+                                        {"runtimes", std::to_string(runtimes_->All().size())},
+                                        {"executors", std::to_string(executors_->All().size())}});
+  }
+
   void AddWorkers(const std::string& name, kube::WorkQueue& queue, int count,
                   std::function<Status(const std::string&)> reconcile,
                   std::function<log::Context(const std::string&)> describe = nullptr) {
@@ -158,50 +201,6 @@ class OperatorApp final : public App {
                                                  std::move(reconcile), std::move(describe)));
   }
 
-  void CountPhases() {
-    std::map<std::string, int64_t> phases = {
-        {"Pending", 0}, {"Running", 0}, {"Completed", 0}, {"Failed", 0}, {"Cancelled", 0}};
-    for (const kube::ObjectPtr& object : submissions_->All()) {
-      const auto it = phases.find(GetString(At(*object, {"status"}), "phase", "Pending"));
-      if (it != phases.end()) ++it->second;
-    }
-    for (const auto& [phase, count] : phases) {
-      metrics_.submissions.With({phase}).Set(static_cast<double>(count));
-    }
-  }
-
-  const Options& options_;
-  metrics::Registry& registry_;
-  metrics::OperatorMetrics metrics_;
-  std::unique_ptr<kube::EventRecorder> events_;
-  std::unique_ptr<kube::Informer> submissions_;
-  std::unique_ptr<kube::Informer> runtimes_;
-  std::unique_ptr<kube::Informer> pools_;
-  std::unique_ptr<kube::Informer> executors_;
-  std::unique_ptr<kube::Informer> builders_;
-  std::unique_ptr<kube::WorkQueue> submission_queue_;
-  std::unique_ptr<kube::WorkQueue> runtime_queue_;
-  std::unique_ptr<kube::WorkQueue> build_queue_;
-  Dispatcher dispatcher_;
-  TtlCollector ttl_;
-  EnvironmentBuilder builds_;
-  RuntimeController runtime_controller_;
-  SubmissionController submission_controller_;
-  PoolController pool_controller_;
-  std::vector<std::unique_ptr<Workers>> workers_;
-  std::atomic<bool> ready_{false};
-  std::shared_ptr<void> phases_;  // first to go: it reads the rest
-};
-
-// The app while this process leads, and what probes ask about it.
-class Leadership {
- public:
-  [[nodiscard]] bool Ready() {
-    const std::lock_guard lock(mutex_);
-    return !app_ || app_->Ready();  // one that waits for the lease is ready to lead
-  }
-  void Set(std::unique_ptr<App> app) {
-    const std::lock_guard lock(mutex_);
   // What executors are to keep: what Runtimes have, and submissions brought.
   std::vector<LiveEnvironment> LiveEnvironments() {
     std::vector<LiveEnvironment> live;
@@ -225,6 +224,67 @@ class Leadership {
     return pinned;
   }
 
+  void CountPhases() {
+    std::map<std::string, int64_t> phases = {
+        {"Pending", 0}, {"Running", 0}, {"Completed", 0}, {"Failed", 0}, {"Cancelled", 0}};
+    for (const kube::ObjectPtr& object : submissions_->All()) {
+      const auto it = phases.find(GetString(At(*object, {"status"}), "phase", "Pending"));
+      if (it != phases.end()) ++it->second;
+    }
+    for (const auto& [phase, count] : submissions_->Summarized()) {
+      const auto it = phases.find(phase);
+      if (it != phases.end()) it->second += count;
+    }
+    for (const auto& [phase, count] : phases) {
+      metrics_.submissions.With({phase}).Set(static_cast<double>(count));
+    }
+  }
+
+  const std::shared_ptr<const Options> started_with_;
+  const Options& options_;  // *started_with_: what only a restart changes
+  metrics::Registry& registry_;
+  metrics::OperatorMetrics metrics_;
+  std::unique_ptr<kube::EventRecorder> events_;
+  std::unique_ptr<kube::Informer> submissions_;
+  std::unique_ptr<kube::Informer> runtimes_;
+  std::unique_ptr<kube::Informer> pools_;
+  std::unique_ptr<kube::Informer> executors_;
+  std::unique_ptr<kube::Informer> builders_;
+  std::unique_ptr<kube::WorkQueue> submission_queue_;
+  std::unique_ptr<kube::WorkQueue> runtime_queue_;
+  std::unique_ptr<kube::WorkQueue> build_queue_;
+  Dispatcher dispatcher_;
+  TtlCollector ttl_;
+  EnvironmentBuilder builds_;
+  RuntimeController runtime_controller_;
+  SubmissionController submission_controller_;
+  PoolController pool_controller_;
+  EnvironmentSync environment_sync_;
+  std::shared_ptr<void> changes_;
+  std::vector<std::unique_ptr<Workers>> workers_;
+  std::atomic<bool> ready_{false};
+  std::shared_ptr<void> phases_;  // first to go: it reads the rest
+};
+
+// The app while this process leads, and what probes ask about it.
+class Leadership {
+ public:
+  // One that waits for a lease that it can read is ready to lead; one that leads has filled its
+  // caches.
+  [[nodiscard]] bool Ready() {
+    const std::lock_guard lock(mutex_);
+    return leads_ ? app_ && app_->Ready() : lease_reachable_;
+  }
+  void LeaseReachable(bool reachable) {
+    const std::lock_guard lock(mutex_);
+    lease_reachable_ = reachable;
+  }
+  void Leads() {
+    const std::lock_guard lock(mutex_);
+    leads_ = true;
+  }
+  void Set(std::unique_ptr<App> app) {
+    const std::lock_guard lock(mutex_);
     if (!closed_) app.swap(app_);
   }
   // Stops the app, now and if it comes later. Returns when it has stopped.
@@ -240,6 +300,8 @@ class Leadership {
  private:
   std::mutex mutex_;
   std::unique_ptr<App> app_;
+  bool lease_reachable_ = false;
+  bool leads_ = false;
   bool closed_ = false;
 };
 
@@ -250,8 +312,14 @@ std::string Identity() {
   return host + "_" + RandomHex(8);
 }
 
-Status Lead(kube::Client& client, const Clock& clock, const Options& options,
+Status Lead(kube::Client& client, const Clock& clock, LiveOptions& live,
             metrics::Registry& registry, Leadership& leadership, const std::stop_token& stop) {
+  const std::shared_ptr<const Options> started_with = live.Get();
+  const Options& options = *started_with;
+  std::atomic<SteadyTime::rep> held_until{0};
+  const std::unique_ptr<kube::Client> fenced = NewFencedClient(client, [&] {
+    return !options.leader_election.enabled || clock.Now().time_since_epoch().count() < held_until;
+  });
   std::stop_source starting;
   std::stop_source ended;
   std::jthread starter;
@@ -263,8 +331,9 @@ Status Lead(kube::Client& client, const Clock& clock, const Options& options,
   });
   Status start_status;
   const auto start = [&] {
+    leadership.Leads();
     Result<std::unique_ptr<App>> app =
-        StartApp(client, clock, options, registry, starting.get_token());
+        StartApp(*fenced, clock, live, registry, starting.get_token());
     if (app.ok()) {
       leadership.Set(std::move(app).value());
       log::Info("the operator leads and works");
@@ -285,6 +354,10 @@ Status Lead(kube::Client& client, const Clock& clock, const Options& options,
         std::chrono::milliseconds(options.leader_election.renew_deadline_millis);
     election.retry_period = std::chrono::milliseconds(options.leader_election.retry_period_millis);
     election.registry = &registry;
+    election.on_attempt = [&](bool reachable, std::optional<SteadyTime> until) {
+      leadership.LeaseReachable(reachable);
+      if (until.has_value()) held_until = until->time_since_epoch().count();
+    };
     log::Info("waiting for the lease", {{"identity", election.identity}});
     status = kube::RunLeaderElection(
         client, clock, election, [&] { starter = std::jthread(start); },
@@ -310,17 +383,17 @@ Status Lead(kube::Client& client, const Clock& clock, const Options& options,
 
 }  // namespace
 
-Result<std::unique_ptr<App>> StartApp(kube::Client& client, const Clock& clock,
-                                      const Options& options, metrics::Registry& registry,
-                                      std::stop_token stop) {
-  auto app = std::make_unique<OperatorApp>(client, clock, options, registry);
+Result<std::unique_ptr<App>> StartApp(kube::Client& client, const Clock& clock, LiveOptions& live,
+                                      metrics::Registry& registry, std::stop_token stop) {
+  auto app = std::make_unique<OperatorApp>(client, clock, live, registry);
   ENVICUTOR_RETURN_IF_ERROR(app->Start(std::move(stop)));
   return std::unique_ptr<App>(std::move(app));
 }
 
-Status RunOperator(const Options& options, std::stop_token stop) {
+Status RunOperator(LiveOptions& live, metrics::Registry& registry, std::stop_token stop) {
   const SystemClock clock;
-  metrics::Registry registry;
+  const std::shared_ptr<const Options> started_with = live.Get();
+  const Options& options = *started_with;
   metrics::SetBuildInfo(registry, ENVICUTOR_VERSION);
   ENVICUTOR_ASSIGN(const kube::ClientConfig config, kube::DefaultConfig(options.kubeconfig));
   ENVICUTOR_ASSIGN(const std::unique_ptr<kube::Client> client, kube::NewClient(config, &registry));
@@ -329,7 +402,7 @@ Status RunOperator(const Options& options, std::stop_token stop) {
       const std::unique_ptr<Listeners> listeners,
       StartListeners(options.listen, registry, [&leadership] { return leadership.Ready(); }));
   log::Info("operator starts", {{"version", ENVICUTOR_VERSION}, {"server", config.server}});
-  return Lead(*client, clock, options, registry, leadership, stop);
+  return Lead(*client, clock, live, registry, leadership, stop);
 }
 
 }  // namespace envicutor::op

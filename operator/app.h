@@ -10,7 +10,7 @@
 #include "common/base/status.h"
 #include "common/kube/client.h"
 #include "common/metrics/registry.h"
-#include "operator/options.h"
+#include "operator/live_options.h"
 
 namespace envicutor::op {
 
@@ -24,8 +24,7 @@ class App {
 
 // Returns when the first lists are there or `stop` was requested (Cancelled).
 [[nodiscard]] Result<std::unique_ptr<App>> StartApp(kube::Client& client, const Clock& clock,
-                                                    const Options& options,
-                                                    metrics::Registry& registry,
+                                                    LiveOptions& live, metrics::Registry& registry,
                                                     std::stop_token stop);
 
 // Probes and metrics on their own listeners. `ready` says whether /readyz is 200.
@@ -39,6 +38,7 @@ class Listeners {
 
 // The whole process but for flags: listeners, leader election, the app, until `stop`. OK: stopped
 // in order; else why it ended. Leadership that was lost ends it: whoever leads now must be alone.
-[[nodiscard]] Status RunOperator(const Options& options, std::stop_token stop);
+[[nodiscard]] Status RunOperator(LiveOptions& live, metrics::Registry& registry,
+                                 std::stop_token stop);
 
 }  // namespace envicutor::op

@@ -51,7 +51,9 @@ Result<std::unique_ptr<Listeners>> StartListeners(const ListenOptions& options,
           } else if (request.path == "/readyz") {
             const bool is_ready = ready();
             writer->Send(
-                Text(is_ready ? 200 : 503, is_ready ? "ok\n" : "the caches are not filled yet\n"));
+                Text(is_ready ? 200 : 503, is_ready ? "ok\n"
+                                                    : "the lease cannot be reached or the caches "
+                                                      "are not filled yet; the log says which\n"));
           } else {
             writer->Send(Text(404, "not found\n"));
           }

@@ -8,7 +8,9 @@
 #include <vector>
 
 #include "common/base/log.h"
+#include "common/metrics/metrics.h"
 #include "operator/app.h"
+#include "operator/live_options.h"
 
 namespace {
 
@@ -18,7 +20,8 @@ constexpr const char* kHelp = R"(Usage: envicutor-operator --config FILE [--kube
 
 Runs Submissions on executors, builds Runtimes, keeps ExecutorPools.
 
-  --config FILE        configuration (YAML; docs/configuration.md)
+  --config FILE        configuration (YAML; docs/configuration.md); read again when it changes and
+                       at SIGHUP
   --check-config FILE  check a configuration, list every mistake, and exit: 0 good, 1 not
   --kubeconfig FILE    the API server; else the configuration's, $KUBECONFIG, in-cluster, ~/.kube/config
   --version            print the version
@@ -67,30 +70,41 @@ int CheckConfig(const std::string& path) {
 }
 
 int Run(const Flags& flags) {
-  envicutor::Result<envicutor::op::Options> options = envicutor::op::LoadOptions(flags.config);
+  const envicutor::Result<std::string> text = envicutor::op::ReadOptionsText(flags.config);
+  envicutor::Result<envicutor::op::Options> options =
+      text.ok() ? envicutor::op::ParseOptions(*text) : text.status();
   if (!options.ok()) {
     std::fprintf(stderr, "%s is not valid:\n%s\n", flags.config.c_str(),
                  options.status().message().c_str());
     return 1;
   }
-  if (!flags.kubeconfig.empty()) options->kubeconfig = flags.kubeconfig;
   envicutor::log::Configure("operator", options->log_level, options->log_format);
 
   // Before any thread, so that all inherit it; one thread waits for the signals.
   sigset_t signals;
   sigemptyset(&signals);
-  for (const int signal : {SIGTERM, SIGINT, SIGUSR1}) sigaddset(&signals, signal);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) sigaddset(&signals, signal);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
+  envicutor::metrics::Registry registry;
+  const envicutor::metrics::ConfigMetrics config_metrics(&registry);
+  config_metrics.last_reload_successful.Set(1);
+  envicutor::op::LiveOptions live(*std::move(options), flags.kubeconfig);
+  const auto level = live.OnChange(
+      [](const envicutor::op::Options& now) { envicutor::log::SetLevel(now.log_level); });
+  envicutor::op::ConfigWatcher watcher(live, flags.config, *text, [&config_metrics](bool good) {
+    config_metrics.reloads_total.With({good ? "success" : "failure"}).Increment();
+    config_metrics.last_reload_successful.Set(good ? 1 : 0);
+  });
   std::stop_source stop;
-  std::jthread waiter([&signals, &stop] {
+  std::jthread waiter([&signals, &stop, &watcher] {
     int received = 0;
-    sigwait(&signals, &received);
+    while (sigwait(&signals, &received) == 0 && received == SIGHUP) watcher.Reload();
     if (received != SIGUSR1)
       envicutor::log::Info("stopping", {{"signal", std::to_string(received)}});
     stop.request_stop();
   });
-  const envicutor::Status status = envicutor::op::RunOperator(*options, stop.get_token());
+  const envicutor::Status status = envicutor::op::RunOperator(live, registry, stop.get_token());
   pthread_kill(waiter.native_handle(), SIGUSR1);  // it may have ended by itself
   waiter.join();
   if (status.ok()) return 0;

@@ -4,183 +4,18 @@
 
 #include <algorithm>
 #include <charconv>
-#include <functional>
 #include <limits>
-#include <set>
 
 #include "common/base/encoding.h"
 #include "common/base/file.h"
+#include "operator/options_environment.h"
+#include "operator/options_section.h"
 
 namespace envicutor::op {
 namespace {
 
 constexpr size_t kMaxConfigBytes = 1U << 20U;
-
-bool IsPlainList(const YAML::Node& node) { return node.IsDefined() && node.IsSequence(); }
-bool IsPlainMap(const YAML::Node& node) { return node.IsDefined() && node.IsMap(); }
-
-// Reads one mapping and remembers which keys it was asked for, so that the others can be refused.
-class Section {
- public:
-  Section(YAML::Node node, std::string path, std::vector<std::string>* errors)
-      : node_(std::move(node)), path_(std::move(path)), errors_(errors) {
-    if (node_.IsDefined() && !node_.IsNull() && !node_.IsMap()) Fail("", "must be a mapping");
-  }
-  Section(const Section&) = delete;
-  Section& operator=(const Section&) = delete;
-
-  ~Section() {
-    if (!IsPlainMap(node_)) return;
-    std::set<std::string> seen;
-    for (const auto& entry : node_) {
-      const std::string key = entry.first.IsScalar() ? entry.first.Scalar() : "?";
-      if (known_.count(key) == 0) Fail(key, "is not a known field");
-      if (!seen.insert(key).second) Fail(key, "is there twice");
-    }
-  }
-
-  [[nodiscard]] YAML::Node Child(const std::string& key) {
-    known_.insert(key);
-    if (!IsPlainMap(node_)) return YAML::Node(YAML::NodeType::Undefined);
-    const YAML::Node& constant = node_;
-    return constant[key];
-  }
-  [[nodiscard]] std::string PathOf(const std::string& key) const {
-    if (key.empty()) return path_;
-    return path_.empty() ? key : path_ + "." + key;
-  }
-  [[nodiscard]] std::vector<std::string>* errors() { return errors_; }
-
-  void Fail(const std::string& key, const std::string& what) {
-    errors_->push_back(PathOf(key) + ": " + what);
-  }
-
-  // The scalar's text, or nullptr semantics through `found`.
-  bool Scalar(const std::string& key, std::string* out) {
-    const YAML::Node child = Child(key);
-    if (!child.IsDefined() || child.IsNull()) return false;
-    if (!child.IsScalar()) {
-      Fail(key, "must be a single value");
-      return false;
-    }
-    *out = child.Scalar();
-    return true;
-  }
-
-  void String(const std::string& key, std::string* out, bool required = false) {
-    std::string text;
-    if (Scalar(key, &text)) *out = text;
-    if (required && out->empty()) Fail(key, "is required");
-  }
-
-  // A list of single values; at most `most`.
-  void Strings(const std::string& key, size_t most, std::vector<std::string>* out) {
-    const YAML::Node list = List(key, most);
-    for (size_t i = 0; IsPlainList(list) && i < list.size(); ++i) {
-      const YAML::Node item = list[i];
-      if (item.IsScalar()) {
-        out->push_back(item.Scalar());
-      } else {
-        Fail(key + "[" + std::to_string(i) + "]", "must be a single value");
-      }
-    }
-  }
-
-  // The list, or an undefined node when there is none or it is too long.
-  [[nodiscard]] YAML::Node List(const std::string& key, size_t most) {
-    const YAML::Node child = Child(key);
-    const YAML::Node none(YAML::NodeType::Undefined);
-    if (!child.IsDefined() || child.IsNull()) return none;
-    if (!child.IsSequence()) {
-      Fail(key, "must be a list");
-      return none;
-    }
-    if (child.size() > most) {
-      Fail(key, "has " + std::to_string(child.size()) + " items, more than the maximum " +
-                    std::to_string(most));
-      return none;
-    }
-    return child;
-  }
-
-  void Bool(const std::string& key, bool* out) {
-    std::string text;
-    if (!Scalar(key, &text)) return;
-    if (text == "true" || text == "false") {
-      *out = text == "true";
-    } else {
-      Fail(key, "\"" + text + "\" is neither true nor false");
-    }
-  }
-
-  void Int(const std::string& key, int64_t low, int64_t high, int64_t* out) {
-    std::string text;
-    if (!Scalar(key, &text)) return;
-    int64_t value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc() || end != text.data() + text.size()) {
-      Fail(key, "\"" + text + "\" is not a whole number");
-      return;
-    }
-    Bounded(
-        key, text, value, low, high, [](int64_t v) { return std::to_string(v); }, out);
-  }
-
-  void Millis(const std::string& key, int64_t low, int64_t high, int64_t* out) {
-    std::string text;
-    if (!Scalar(key, &text)) return;
-    const Result<int64_t> value = api::ParseDurationMillis(text);
-    if (!value.ok()) {
-      Fail(key, value.status().message());
-      return;
-    }
-    Bounded(key, text, *value, low, high, api::FormatDurationMillis, out);
-  }
-
-  void Bytes(const std::string& key, int64_t low, int64_t high, int64_t* out) {
-    std::string text;
-    if (!Scalar(key, &text)) return;
-    const Result<int64_t> value = api::ParseQuantity(text);
-    if (!value.ok()) {
-      Fail(key, value.status().message());
-      return;
-    }
-    Bounded(key, text, *value, low, high, api::FormatQuantity, out);
-  }
-
-  template <typename T>
-  void Choice(const std::string& key, const std::vector<std::pair<std::string, T>>& choices,
-              T* out) {
-    std::string text;
-    if (!Scalar(key, &text)) return;
-    std::string names;
-    for (const auto& [name, value] : choices) {
-      if (name == text) {
-        *out = value;
-        return;
-      }
-      names += (names.empty() ? "" : ", ") + name;
-    }
-    Fail(key, "\"" + text + "\" is not one of: " + names);
-  }
-
- private:
-  void Bounded(const std::string& key, const std::string& text, int64_t value, int64_t low,
-               int64_t high, const std::function<std::string(int64_t)>& format, int64_t* out) {
-    if (value < low) {
-      Fail(key, text + " is less than the minimum " + format(low));
-    } else if (value > high) {
-      Fail(key, text + " is more than the maximum " + format(high));
-    } else {
-      *out = value;
-    }
-  }
-
-  YAML::Node node_;
-  std::string path_;
-  std::vector<std::string>* errors_;
-  std::set<std::string> known_;
-};
+constexpr size_t kMaxNamespaces = 10'000;
 
 void ReadLimits(Section& parent, const std::string& key, api::Limits* limits) {
   const YAML::Node child = parent.Child(key);
@@ -336,6 +171,28 @@ void ReadCache(Section& root, Options* options) {
   section.Millis("gcGrace", 1'000, 30LL * 86'400'000, &cache.gc_grace_millis);
 }
 
+void ReadScheduling(Section& root, SchedulingOptions* options) {
+  Section scheduling(root.Child("scheduling"), "scheduling", root.errors());
+  {
+    Section weights(scheduling.Child("namespaceWeights"), "scheduling.namespaceWeights",
+                    root.errors());
+    for (const std::string& ns : weights.Namespaces(kMaxNamespaces)) {
+      double weight = 1;
+      weights.Weight(ns, &weight);
+      options->namespace_weights[ns] = weight;
+    }
+  }
+  const std::string path = "scheduling.inFlightPerNamespace";
+  Section in_flight(scheduling.Child("inFlightPerNamespace"), path, root.errors());
+  in_flight.Int("default", 0, 1'000'000, &options->in_flight.each);
+  Section overrides(in_flight.Child("overrides"), path + ".overrides", root.errors());
+  for (const std::string& ns : overrides.Namespaces(kMaxNamespaces)) {
+    int64_t most = 0;
+    overrides.Int(ns, 0, 1'000'000, &most);
+    options->in_flight.overrides[ns] = most;
+  }
+}
+
 void ReadSubmissions(Section& root, Options* options) {
   {
     Section limits(root.Child("limits"), "limits", root.errors());
@@ -348,6 +205,7 @@ void ReadSubmissions(Section& root, Options* options) {
     queue.Int("maxLength", 1, 10'000'000, &options->queue.max_length);
     queue.Int("perNamespaceMax", 1, 10'000'000, &options->queue.per_namespace_max);
   }
+  ReadScheduling(root, &options->scheduling);
   Section submissions(root.Child("submissions"), "submissions", root.errors());
   submissions.Int("ttlSecondsAfterFinished", 0, int64_t{366} * 86'400,
                   &options->submissions.ttl_seconds_after_finished);
@@ -426,8 +284,13 @@ Result<Options> ParseOptions(std::string_view yaml) {
   return InvalidArgument(all);
 }
 
-Result<Options> LoadOptions(const std::string& path) {
+Result<std::string> ReadOptionsText(const std::string& path) {
   ENVICUTOR_ASSIGN(const std::string text, ReadFile(path, kMaxConfigBytes));
+  return ExpandEnvironment(text);
+}
+
+Result<Options> LoadOptions(const std::string& path) {
+  ENVICUTOR_ASSIGN(const std::string text, ReadOptionsText(path));
   return ParseOptions(text);
 }
 

@@ -8,6 +8,8 @@
 //   allowDegraded: false} builder:       {image, storeHostPath, nixpkgs: "", timeout: 15m, memory:
 //   2Gi, concurrency: 1} limits:        {run|compile|extract: {default: LIMITS, max: LIMITS}}   #
 //   merged over the built-in ones queue:         {maxLength: 100000, perNamespaceMax: 20000}
+//   scheduling:    {namespaceWeights: {NAMESPACE: 1.0},
+//                   inFlightPerNamespace: {default: 0, overrides: {NAMESPACE: N}}}   # 0: no bound
 //   submissions:   {ttlSecondsAfterFinished: 86400, allowEnvironments: all|packages|none,
 //                   runtimeWaitSeconds: 30, workers: 8}
 //   cache:         {url: "", publicKeys: [], upstreams: [{url, publicKey}], maxSize: 50Gi,
@@ -22,6 +24,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,6 +33,7 @@
 #include "common/base/clock.h"
 #include "common/base/log.h"
 #include "common/base/status.h"
+#include "operator/scheduler/in_flight.h"
 
 namespace envicutor::op {
 
@@ -37,6 +41,7 @@ namespace envicutor::op {
 struct StageLimitOptions {
   api::Limits defaults;
   api::Limits maxima;
+  friend bool operator==(const StageLimitOptions&, const StageLimitOptions&) = default;
 };
 
 // The built-in ones, documented in docs/configuration.md.
@@ -49,6 +54,7 @@ struct ExecutorTlsOptions {
   std::string cert_file;
   std::string key_file;
   std::string server_name = "executor.envicutor.internal";
+  friend bool operator==(const ExecutorTlsOptions&, const ExecutorTlsOptions&) = default;
 };
 
 struct ExecutorOptions {
@@ -56,6 +62,7 @@ struct ExecutorOptions {
   std::string store_host_path = "/var/lib/envicutor/store";
   std::string sandbox = "native";  // for pools that name none
   bool allow_degraded = false;
+  friend bool operator==(const ExecutorOptions&, const ExecutorOptions&) = default;
 };
 
 struct BuilderOptions {
@@ -65,11 +72,13 @@ struct BuilderOptions {
   int64_t timeout_millis = 15 * 60'000;
   int64_t memory_bytes = 2LL << 30;
   int64_t concurrency = 1;  // builder pods at once
+  friend bool operator==(const BuilderOptions&, const BuilderOptions&) = default;
 };
 
 struct CacheUpstream {
   std::string url;
   std::string public_key;  // "name:base64"
+  friend bool operator==(const CacheUpstream&, const CacheUpstream&) = default;
 };
 
 // The shared binary cache (docs/configuration.md, "The cache").
@@ -84,11 +93,20 @@ struct CacheOptions {
   std::string key_secret = "envicutor-cache-key";
   int64_t gc_interval_millis = 3'600'000;
   int64_t gc_grace_millis = 3'600'000;  // what is younger is not removed
+  friend bool operator==(const CacheOptions&, const CacheOptions&) = default;
 };
 
 struct QueueOptions {
   int64_t max_length = 100'000;
   int64_t per_namespace_max = 20'000;
+  friend bool operator==(const QueueOptions&, const QueueOptions&) = default;
+};
+
+// Between namespaces; priority comes first.
+struct SchedulingOptions {
+  std::map<std::string, double> namespace_weights;  // shares of the executors; others weigh 1
+  InFlightLimits in_flight;                         // runs on executors at once
+  friend bool operator==(const SchedulingOptions&, const SchedulingOptions&) = default;
 };
 
 enum class AllowEnvironments { kAll, kPackages, kNone };
@@ -98,11 +116,13 @@ struct SubmissionOptions {
   AllowEnvironments allow_environments = AllowEnvironments::kAll;
   int64_t runtime_wait_seconds = 30;
   int64_t workers = 8;  // threads, and connections, that write to the API server
+  friend bool operator==(const SubmissionOptions&, const SubmissionOptions&) = default;
 };
 
 struct ListenOptions {
   std::string probes = "0.0.0.0:8081";
   std::string metrics = "0.0.0.0:9464";
+  friend bool operator==(const ListenOptions&, const ListenOptions&) = default;
 };
 
 struct LeaderElectionOptions {
@@ -110,6 +130,7 @@ struct LeaderElectionOptions {
   int64_t lease_duration_millis = 15'000;
   int64_t renew_deadline_millis = 10'000;
   int64_t retry_period_millis = 2'000;
+  friend bool operator==(const LeaderElectionOptions&, const LeaderElectionOptions&) = default;
 };
 
 struct Options {
@@ -124,6 +145,7 @@ struct Options {
   StageLimitOptions compile_limits = BuiltInCompileLimits();
   StageLimitOptions extract_limits = BuiltInExtractLimits();
   QueueOptions queue;
+  SchedulingOptions scheduling;
   SubmissionOptions submissions;
   ListenOptions listen;
   LeaderElectionOptions leader_election;
@@ -135,5 +157,6 @@ struct Options {
 // field, the value and the bound; unknown keys are mistakes.
 [[nodiscard]] Result<Options> ParseOptions(std::string_view yaml);
 [[nodiscard]] Result<Options> LoadOptions(const std::string& path);
+[[nodiscard]] Result<std::string> ReadOptionsText(const std::string& path);  // bounded
 
 }  // namespace envicutor::op

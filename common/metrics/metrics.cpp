@@ -186,6 +186,16 @@ RestClientMetrics::RestClientMetrics(Registry* r)
     : requests_total(Counters(r, "rest_client_requests_total", "Requests to the API server.",
                               Three{"code", "method", "host"})) {}
 
+ConfigMetrics::ConfigMetrics(Registry* r)
+    : reloads_total(Counters(r, "envicutor_config_reloads_total",
+                             "Times the configuration file was read again.", One{"result"})),
+      last_reload_successful(Gauges(r, "envicutor_config_last_reload_successful",
+                                    "1: the configuration file is in force; 0: it is not valid.",
+                                    kNoLabels)
+                                 .With({})) {
+  for (const char* result : {"success", "failure"}) static_cast<void>(reloads_total.With({result}));
+}
+
 LeaderMetrics::LeaderMetrics(Registry* r, const std::string& lease)
     : master_status(Gauges(r, "leader_election_master_status",
                            "1 while this process holds the lease.", One{"name"})

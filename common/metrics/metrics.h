@@ -33,7 +33,6 @@ struct OperatorMetrics {
   Histogram cache_fetch_seconds;               // a closure from the binary cache
   Gauge cache_bytes;                           // what the binary cache holds
   Family<Counter, 1> compile_cache_total;      // {result}: hit, miss
-  Family<Counter, 1> config_reloads_total;     // {result}: success, failure
   Counter retries_total;                       // attempts lost with their executor, tried again
 };
 
@@ -90,6 +89,13 @@ struct RestClientMetrics {
   explicit RestClientMetrics(Registry* registry);
   Family<Counter, 3>
       requests_total;  // {code, method, host}; code "<error>" when there was no answer
+};
+
+// Of the operator's configuration file.
+struct ConfigMetrics {
+  explicit ConfigMetrics(Registry* registry);
+  Family<Counter, 1> reloads_total;  // {result}: success, failure
+  Gauge last_reload_successful;      // 1, or 0 while a file that is not valid waits
 };
 
 // client-go's, kept by kube::RunLeaderElection.

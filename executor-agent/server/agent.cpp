@@ -15,30 +15,16 @@
 #include "executor-agent/run/executor.h"
 #include "executor-agent/server/api_handler.h"
 #include "executor-agent/server/environments.h"
+#include "executor-agent/server/rotating_server.h"
 #include "executor-agent/server/runs.h"
 #include "executor-agent/store/environment_store.h"
 
 namespace envicutor::agent {
 namespace {
 
-constexpr size_t kMaxPemBytes = 256U << 10U;
 // Results are in the journal too: how long a drain waits for an operator that may be gone itself.
 constexpr std::chrono::seconds kAckGrace{3};
 constexpr std::chrono::seconds kStopGrace{1};
-
-Result<http::TlsServerOptions> ReadTls(const std::string& dir) {
-  http::TlsServerOptions tls;
-  const std::pair<const char*, std::string*> files[] = {
-      {"tls.crt", &tls.cert_pem}, {"tls.key", &tls.key_pem}, {"ca.crt", &tls.client_ca_pem}};
-  for (const auto& [name, out] : files) {
-    const std::string path = dir + '/' + name;
-    Result<std::string> pem = ReadFile(path, kMaxPemBytes);
-    if (!pem.ok()) return pem.status().WithContext("--tls-dir");
-    if (pem->empty()) return InvalidArgument("--tls-dir: " + path + " is empty");
-    *out = *std::move(pem);
-  }
-  return tls;
-}
 
 // In order of construction: each uses those before it.
 class AgentProcess final : public Agent {
@@ -79,15 +65,18 @@ class AgentProcess final : public Agent {
     timers_.Stop();  // its callbacks use what ends now
   }
 
-  Status Serve(http::TlsServerOptions tls) {
+  Status Serve() {
     http::ServerOptions api;
-    api.tls = std::move(tls);
     api.max_body_bytes = api::kMaxRequestBytes;
     api.max_connections = 256;
-    ENVICUTOR_ASSIGN(api_server_, Listen("--listen", options_.listen, api,
-                                         [this](const auto& request, const auto& writer) {
-                                           handler_(request, writer);
-                                         }));
+    api.address = options_.listen.host;
+    api.port = options_.listen.port;
+    auto started = RotatingServer::Start(
+        options_.tls_dir, api,
+        [this](const auto& request, const auto& writer) { handler_(request, writer); },
+        std::chrono::milliseconds(options_.tls_check_millis));
+    if (!started.ok()) return Describe(started.status(), "--listen", options_.listen);
+    api_server_ = *std::move(started);
     http::ServerOptions plain;
     plain.handler_threads = 1;
     plain.max_connections = 64;
@@ -128,11 +117,14 @@ class AgentProcess final : public Agent {
     server.address = address.host;
     server.port = address.port;
     auto started = http::StartServer(server, std::move(handler));
-    if (!started.ok()) {
-      return started.status().WithContext(std::string(flag) + ' ' + address.host + ':' +
-                                          std::to_string(address.port));
-    }
+    if (!started.ok()) return Describe(started.status(), flag, address);
     return started;
+  }
+
+  static Status Describe(const Status& status, std::string_view flag,
+                         const ListenAddress& address) {
+    return status.WithContext(std::string(flag) + ' ' + address.host + ':' +
+                              std::to_string(address.port));
   }
 
   [[nodiscard]] api::AgentInfo StaticInfo() const {
@@ -200,7 +192,7 @@ class AgentProcess final : public Agent {
   Runs runs_;
   ApiHandler handler_;
   std::shared_ptr<void> on_render_;
-  std::unique_ptr<http::Server> api_server_;
+  std::unique_ptr<RotatingServer> api_server_;
   std::unique_ptr<http::Server> metrics_server_;
   std::unique_ptr<http::Server> probe_server_;
 };
@@ -209,7 +201,6 @@ class AgentProcess final : public Agent {
 
 Result<std::unique_ptr<Agent>> Agent::Start(const AgentOptions& options,
                                             const SandboxMaker& make_sandbox) {
-  ENVICUTOR_ASSIGN(http::TlsServerOptions tls, ReadTls(options.tls_dir));
   JournalOptions journal_options;
   journal_options.dir = options.state_dir + "/journal";
   ENVICUTOR_RETURN_IF_ERROR(MakeDirs(journal_options.dir, 0700));
@@ -221,7 +212,7 @@ Result<std::unique_ptr<Agent>> Agent::Start(const AgentOptions& options,
   ENVICUTOR_ASSIGN(std::unique_ptr<Sandbox> sandbox, make_sandbox(options));
   const SandboxInfo info = sandbox->Info();
   auto agent = std::make_unique<AgentProcess>(options, std::move(sandbox), std::move(journal));
-  ENVICUTOR_RETURN_IF_ERROR(agent->Serve(std::move(tls)));
+  ENVICUTOR_RETURN_IF_ERROR(agent->Serve());
   log::Info("serving", {{"port", std::to_string(agent->port())},
                         {"slots", std::to_string(options.slots)},
                         {"memoryBytes", std::to_string(options.memory_bytes)},

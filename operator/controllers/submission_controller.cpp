@@ -124,7 +124,8 @@ SubmissionController::TrackedPtr SubmissionController::Track(const Json& submiss
     tracked->first_seen = deps_.clock.Now();
     tracked->first_seen_wall = deps_.clock.WallNow();
     tracked->attempt = std::max<int64_t>(1, GetInt(At(submission, {"status"}), "attempt", 1));
-    log::Debug("submission seen", {{"name", kube::NameOf(submission)}});
+    log::Write(log::Level::kDebug, "submission seen", LogContextOf(submission, tracked->attempt),
+               {});
   }
   return tracked;
 }
@@ -176,7 +177,10 @@ RunEvents SubmissionController::EventsFor(const Json& submission, const TrackedP
       if (tracked->stage != Stage::kOver) {
         tracked->outcome.emplace(result);
         if (!placement.pod.empty()) tracked->placement = placement;
-        log::Debug("result received", {{"name", tracked->key.substr(tracked->key.find('/') + 1)}});
+        const size_t slash = tracked->key.find('/');
+        log::Debug("result received", {{"namespace", tracked->key.substr(0, slash)},
+                                       {"name", tracked->key.substr(slash + 1)},
+                                       {"uid", tracked->uid}});
         deps_.queue.Add(tracked->key);
         return;
       }
@@ -300,7 +304,7 @@ Status SubmissionController::Start(const Json& submission, const TrackedPtr& tra
     case RuntimeLookup::State::kNotFound:
       break;
   }
-  const auto wait = std::chrono::seconds(deps_.options.submissions.runtime_wait_seconds);
+  const auto wait = std::chrono::seconds(deps_.options.Get()->submissions.runtime_wait_seconds);
   const Duration left = tracked->first_seen + wait - deps_.clock.Now();
   if (left <= Duration::zero()) {
     Outcome outcome;
@@ -324,7 +328,7 @@ std::optional<Status> SubmissionController::PrepareEnvironment(const Json& submi
                                                                const Json* runtime_spec) {
   std::vector<std::string> errors;
   const std::optional<api::EnvironmentSpec> spec =
-      EnvironmentOf(submission, runtime_spec, deps_.options, &errors);
+      EnvironmentOf(submission, runtime_spec, *deps_.options.Get(), &errors);
   if (!errors.empty()) return Fail(submission, tracked, "Rejected", Joined(errors));
   if (!spec.has_value()) return std::nullopt;
   const std::string hash = deps_.builds.HashOf(*spec);
@@ -397,13 +401,21 @@ Status SubmissionController::Submit(const Json& submission, const TrackedPtr& tr
   input.read = [&](const std::string& name, const std::string& key) {
     return ReadInput(ns, name, key);
   };
-  Admission admission = Admit(input, deps_.options);
+  const std::shared_ptr<const Options> options = deps_.options.Get();
+  Admission admission = Admit(input, *options);
   if (!admission.errors.empty()) {
     return Fail(submission, tracked, "Rejected", Joined(admission.errors));
   }
-  if (!admission.unavailable.ok()) return admission.unavailable;
+  if (!admission.unavailable.ok()) {
+    const Status told = WriteProgress(
+        submission, tracked,
+        WaitingProgress(tracked, "InputNotFound",
+                        "its inputs cannot be read now: " + admission.unavailable.message()),
+        kReportInterval);
+    return told.ok() ? admission.unavailable : told;
+  }
   if (!admission.missing.empty()) {
-    const auto wait = std::chrono::seconds(deps_.options.submissions.runtime_wait_seconds);
+    const auto wait = std::chrono::seconds(options->submissions.runtime_wait_seconds);
     if (deps_.clock.Now() >= tracked->first_seen + wait) {
       return Fail(submission, tracked, "Rejected", Joined(admission.missing));
     }
@@ -420,7 +432,8 @@ Status SubmissionController::Submit(const Json& submission, const TrackedPtr& tr
     tracked->run_stage.clear();
   }
   deps_.queue.AddAfter(tracked->key, kQuiet);
-  log::Debug("submission queued", {{"name", kube::NameOf(submission)}});
+  log::Write(log::Level::kDebug, "submission queued", LogContextOf(submission, tracked->attempt),
+             {});
   deps_.runner.Submit(runtime == nullptr ? "default" : runtime->pool, ns,
                       GetInt(At(submission, {"spec"}), "priority"), std::move(admission.request),
                       EventsFor(submission, tracked));

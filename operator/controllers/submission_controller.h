@@ -28,7 +28,7 @@
 #include "operator/controllers/write_budget.h"
 #include "operator/dispatch/runner.h"
 #include "operator/environments/builds.h"
-#include "operator/options.h"
+#include "operator/live_options.h"
 #include "operator/runtimes/catalog.h"
 
 namespace envicutor::op {
@@ -46,7 +46,7 @@ struct SubmissionControllerDeps {
   kube::EventRecorder* events = nullptr;
   const metrics::OperatorMetrics& metrics;
   const Clock& clock;
-  const Options& options;
+  OptionsRef options;
 };
 
 // Thread-safe.

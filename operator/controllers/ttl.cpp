@@ -17,23 +17,44 @@ TtlCollector::TtlCollector(kube::Client& client, const Clock& clock, int64_t def
                            int per_second)
     : client_(client),
       clock_(clock),
-      default_ttl_seconds_(default_ttl_seconds),
-      per_second_(per_second) {}
+      per_second_(per_second),
+      default_ttl_seconds_(default_ttl_seconds) {}
 
 TtlCollector::~TtlCollector() { Stop(); }
 
 void TtlCollector::Finished(const Json& submission) {
-  const int64_t ttl =
-      GetInt(At(submission, {"spec"}), "ttlSecondsAfterFinished", default_ttl_seconds_);
   const Result<WallTime> completed =
       ParseRfc3339(GetString(At(submission, {"status"}), "completionTime"));
-  const WallTime from = completed.ok() ? *completed : clock_.WallNow();
-  Entry entry{from + std::chrono::seconds(ttl), kube::NamespaceOf(submission),
-              kube::NameOf(submission), kube::UidOf(submission)};
+  Entry entry;
+  entry.from = completed.ok() ? *completed : clock_.WallNow();
+  entry.own = GetInt(At(submission, {"spec"}), "ttlSecondsAfterFinished", -1);
+  entry.name = kube::NameOf(submission);
   {
     const std::lock_guard lock(mutex_);
-    if (!known_.insert(entry.uid).second) return;
+    const auto [uid, fresh] = known_.insert(kube::UidOf(submission));
+    if (!fresh) return;
+    entry.uid = &*uid;
+    entry.ns = &*namespaces_.insert(kube::NamespaceOf(submission)).first;
+    entry.due =
+        entry.from + std::chrono::seconds(entry.own >= 0 ? entry.own : default_ttl_seconds_);
     entries_.push(std::move(entry));
+  }
+  wake_.notify_one();
+}
+
+void TtlCollector::SetDefault(int64_t seconds) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (seconds == default_ttl_seconds_) return;
+    default_ttl_seconds_ = seconds;
+    std::vector<Entry> all;
+    all.reserve(entries_.size());
+    for (; !entries_.empty(); entries_.pop()) {
+      all.push_back(entries_.top());
+      Entry& entry = all.back();
+      if (entry.own < 0) entry.due = entry.from + std::chrono::seconds(seconds);
+    }
+    entries_ = decltype(entries_)(std::greater<>(), std::move(all));
   }
   wake_.notify_one();
 }
@@ -54,17 +75,17 @@ std::optional<WallTime> TtlCollector::Sweep(int most) {
       entries_.pop();
     }
     kube::Client::DeleteOptions options;
-    options.uid = entry.uid;
+    options.uid = *entry.uid;  // only Sweep erases it
     options.propagation = "Background";
-    const Status status = client_.Delete(kube::kSubmissions, entry.ns, entry.name, options);
+    const Status status = client_.Delete(kube::kSubmissions, *entry.ns, entry.name, options);
     const std::lock_guard lock(mutex_);
     if (status.ok() || status.code() == Code::kNotFound || status.code() == Code::kConflict) {
-      known_.erase(entry.uid);  // deleted, or another of the same name is there
+      known_.erase(known_.find(*entry.uid));  // deleted, or another of the same name is there
       continue;
     }
-    log::Warn("a finished submission was not deleted", {{"namespace", entry.ns},
+    log::Warn("a finished submission was not deleted", {{"namespace", *entry.ns},
                                                         {"name", entry.name},
-                                                        {"uid", entry.uid},
+                                                        {"uid", *entry.uid},
                                                         {"error", status.ToString()}});
     entry.due = clock_.WallNow() + kRetry;
     entries_.push(std::move(entry));

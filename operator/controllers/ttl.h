@@ -27,6 +27,8 @@ class TtlCollector {
 
   // A submission with a terminal status; known ones are ignored.
   void Finished(const Json& submission);
+  // Of those that set none, the known ones included.
+  void SetDefault(int64_t seconds);
   void Start();
   void Stop();
 
@@ -37,21 +39,24 @@ class TtlCollector {
  private:
   struct Entry {
     WallTime due;
-    std::string ns;
+    WallTime from;                    // when it finished
+    int64_t own = -1;                 // seconds that it set itself; -1: none
+    const std::string* ns = nullptr;  // in namespaces_
     std::string name;
-    std::string uid;
+    const std::string* uid = nullptr;  // in known_
     bool operator>(const Entry& other) const { return due > other.due; }
   };
   void Run(std::stop_token stop);
 
   kube::Client& client_;
   const Clock& clock_;
-  int64_t default_ttl_seconds_;
-  int per_second_;
+  const int per_second_;
   mutable std::mutex mutex_;
+  int64_t default_ttl_seconds_;
   std::condition_variable_any wake_;
   std::priority_queue<Entry, std::vector<Entry>, std::greater<>> entries_;
-  std::unordered_set<std::string> known_;  // uids
+  std::unordered_set<std::string> known_;       // uids
+  std::unordered_set<std::string> namespaces_;  // names, once each: entries are many
   std::jthread thread_;
 };
 

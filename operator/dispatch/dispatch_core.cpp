@@ -1,6 +1,7 @@
 #include "operator/dispatch/dispatch_core.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "common/api/limits.h"
 
@@ -14,6 +15,30 @@ Effect Call(std::function<void()> call) {
 }
 
 }  // namespace
+
+DispatchCore::DispatchCore(DispatchOptions options)
+    : options_(std::move(options)), in_flight_(std::make_shared<InFlight>()) {
+  in_flight_->SetLimits(options_.in_flight);
+}
+
+void DispatchCore::SetBounds(const DispatchOptions& options, SteadyTime now, Effects* out) {
+  options_.queue_max = options.queue_max;
+  options_.namespace_max = options.namespace_max;
+  options_.namespace_weights = options.namespace_weights;
+  options_.in_flight = options.in_flight;
+  in_flight_->SetLimits(options_.in_flight);
+  for (auto& [name, pool] : pools_) {
+    pool.queue.SetWeights(options_.namespace_weights);
+    pool.queue.ReleaseAll();
+  }
+  for (const std::string& pool : Pools()) Pump(pool, now, out);
+}
+
+DispatchCore::Pool& DispatchCore::PoolNamed(const std::string& name) {
+  const auto [it, fresh] = pools_.try_emplace(name);
+  if (fresh) it->second.queue = RunQueue(options_.namespace_weights, in_flight_);
+  return it->second;
+}
 
 void DispatchCore::Submit(const std::string& pool, const std::string& ns, int64_t priority,
                           api::RunRequest request, RunEvents events, SteadyTime now, Effects* out) {
@@ -29,7 +54,7 @@ void DispatchCore::Submit(const std::string& pool, const std::string& ns, int64_
   run.events = std::move(events);
   Run& stored = runs_.emplace(uid, std::move(run)).first->second;
   if (Claim(uid, stored, out)) return;
-  Pool& state = pools_[pool];
+  Pool& state = PoolNamed(pool);
   const bool full = queued_ >= options_.queue_max;
   if (full || static_cast<int64_t>(state.queue.CountOf(ns)) >= options_.namespace_max) {
     const std::string bound =
@@ -63,6 +88,7 @@ bool DispatchCore::Claim(const std::string& uid, Run& run, Effects* out) {
   --agent.unclaimed_running;
   agent.runs.insert(uid);
   agent.used_memory += run.memory;
+  in_flight_->Start(run.ns);
   run.state = Run::State::kPlaced;
   run.taken = true;
   if (run.events.on_dispatched) {
@@ -105,7 +131,7 @@ void DispatchCore::Acknowledge(const std::string& uid, SteadyTime now, Effects* 
 }
 
 void DispatchCore::Enqueue(const std::string& uid, Run& run, bool front) {
-  Pool& pool = pools_[run.pool];
+  Pool& pool = PoolNamed(run.pool);
   run.state = Run::State::kQueued;
   run.agent.clear();
   run.taken = false;
@@ -119,7 +145,7 @@ void DispatchCore::Enqueue(const std::string& uid, Run& run, bool front) {
 }
 
 bool DispatchCore::Unqueue(const std::string& uid, const Run& run) {
-  Pool& pool = pools_[run.pool];
+  Pool& pool = PoolNamed(run.pool);
   if (!pool.queue.Remove(uid) && pool.parked.erase(uid) == 0) return false;
   --queued_;
   return true;
@@ -160,6 +186,7 @@ bool DispatchCore::Usable(const Agent& agent, SteadyTime now) const {
 
 void DispatchCore::Pump(const std::string& name, SteadyTime now, Effects* out) {
   if (!open_) return;
+  ReleaseNamespaces(now, name);
   const auto it = pools_.find(name);
   if (it == pools_.end() || it->second.queue.size() == 0) return;
   Pool& pool = it->second;
@@ -211,7 +238,18 @@ void DispatchCore::Place(const std::string& uid, Run& run, const std::string& na
 void DispatchCore::Unplace(const std::string& uid, Run& run) {
   const auto it = agents_.find(run.agent);
   if (it == agents_.end()) return;
-  if (it->second.runs.erase(uid) != 0) it->second.used_memory -= run.memory;
+  if (it->second.runs.erase(uid) == 0) return;
+  it->second.used_memory -= run.memory;
+  if (in_flight_->End(run.ns)) released_.insert(run.ns);
+}
+
+// What waited for its own namespace's runs to end may start. Other pools are looked at soon.
+void DispatchCore::ReleaseNamespaces(SteadyTime now, const std::string& pool) {
+  for (const std::string& ns : std::exchange(released_, {})) {
+    for (auto& [name, other] : pools_) {
+      if (other.queue.Release(ns) && name != pool) full_retries_.emplace(now, name);
+    }
+  }
 }
 
 void DispatchCore::PutAnswered(const std::string& name, const RunKey& key, const Status& status,
@@ -301,6 +339,7 @@ void DispatchCore::Tick(SteadyTime now, Effects* out) {
   for (const std::string& name : silent) {
     agents_.at(name).connected = false;
     Lose(name, "executor " + name + " does not answer", out);
+    Pump(agents_.at(name).pool, now, out);
   }
   if (!open_) return;
   std::vector<std::string> stale;
@@ -337,7 +376,11 @@ std::optional<RunWait> DispatchCore::Waiting(const std::string& uid) const {
     return wait;
   }
   wait.position = pool.queue.PositionOf(uid).value_or(0);
-  if (load.slots == 0) {
+  if (in_flight_->Full(run.ns)) {
+    wait.message = std::to_string(wait.position) + " ahead of it in pool " + run.pool +
+                   "; namespace " + run.ns + " has " + std::to_string(in_flight_->CountOf(run.ns)) +
+                   " submissions on executors, the most it may";
+  } else if (load.slots == 0) {
     wait.no_capacity = true;
     wait.message = "pool " + run.pool + " has no executor that is ready";
   } else if (wait.position == 0) {

@@ -13,6 +13,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -39,6 +40,8 @@ using Effects = std::vector<Effect>;
 struct DispatchOptions {
   int64_t queue_max = 100'000;
   int64_t namespace_max = 20'000;
+  std::map<std::string, double> namespace_weights;  // others weigh 1
+  InFlightLimits in_flight;
   Duration silence_limit =
       std::chrono::seconds(5);  // after the first failed poll: its runs are lost
   Duration adoption_wait = std::chrono::seconds(5);  // at start: for agents that do not answer
@@ -68,7 +71,10 @@ struct PoolLoad {
 // Not thread-safe.
 class DispatchCore {
  public:
-  explicit DispatchCore(DispatchOptions options) : options_(options) {}
+  explicit DispatchCore(DispatchOptions options);
+
+  // New bounds and weights, from here on; the durations stay. Runs that are over a new bound go on.
+  void SetBounds(const DispatchOptions& options, SteadyTime now, Effects* out);
 
   void Submit(const std::string& pool, const std::string& ns, int64_t priority,
               api::RunRequest request, RunEvents events, SteadyTime now, Effects* out);
@@ -156,6 +162,8 @@ class DispatchCore {
   };
 
   void Pump(const std::string& pool, SteadyTime now, Effects* out);
+  void ReleaseNamespaces(SteadyTime now, const std::string& pool);
+  Pool& PoolNamed(const std::string& name);
   void Enqueue(const std::string& uid, Run& run, bool front);
   bool Unqueue(const std::string& uid, const Run& run);
   void Place(const std::string& uid, Run& run, const std::string& agent, Effects* out);
@@ -179,6 +187,8 @@ class DispatchCore {
   std::unordered_map<std::string, Run> runs_;
   std::map<std::string, Agent> agents_;
   std::map<std::string, Pool> pools_;
+  std::shared_ptr<InFlight> in_flight_;  // of all pools' queues
+  std::set<std::string> released_;       // namespaces that were full: their runs may start
   std::unordered_map<std::string, Unclaimed> unclaimed_;
   std::multimap<SteadyTime, Retry> put_retries_;
   std::multimap<SteadyTime, std::string> ack_retries_;   // agents

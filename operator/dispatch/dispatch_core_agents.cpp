@@ -71,7 +71,7 @@ void DispatchCore::AgentConnected(const std::string& name, const api::AgentInfo&
     Unplace(uid, run);
     Deliver(uid, run, Unavailable("executor " + name + " restarted and lost the run"), out);
   }
-  Pool& pool = pools_[agent.pool];
+  Pool& pool = PoolNamed(agent.pool);
   if (agent.memory > pool.largest && !pool.parked.empty()) {
     auto parked = std::exchange(pool.parked, {});
     for (auto& [uid, run] : parked) pool.queue.Push(std::move(run));
@@ -207,8 +207,10 @@ void DispatchCore::AgentGone(const std::string& name, const std::string& why, St
   for (auto held = unclaimed_.begin(); held != unclaimed_.end();) {
     held = held->second.agent == name ? unclaimed_.erase(held) : std::next(held);
   }
+  const std::string pool = it->second.pool;
   agents_.erase(name);
   MaybeOpen(now, out);
+  Pump(pool, now, out);
 }
 
 // Its runs are over: what an agent that comes back still has of them is dropped then.

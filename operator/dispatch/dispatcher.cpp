@@ -53,6 +53,12 @@ void Dispatcher::PodsListed() {
          [](DispatchCore& core, SteadyTime now, Effects* out) { core.AgentsListed(now, out); });
 }
 
+void Dispatcher::SetBounds(const DispatchOptions& bounds) {
+  InCore(false, [&](DispatchCore& core, SteadyTime now, Effects* out) {
+    core.SetBounds(bounds, now, out);
+  });
+}
+
 void Dispatcher::Stop() {
   std::map<std::string, std::unique_ptr<Session>> sessions;
   std::vector<std::unique_ptr<Session>> ended;

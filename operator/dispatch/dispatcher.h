@@ -55,10 +55,12 @@ class Dispatcher final : public Runner {
 
   [[nodiscard]] PoolLoad Load(const std::string& pool) const;
   [[nodiscard]] std::vector<std::string> Pools() const;
-  // No new runs for this pod.
-  void Drain(const std::string& pod);
+  // New bounds and weights for what starts from here on.
+  void SetBounds(const DispatchOptions& bounds);
   // The agents that are connected, by pod.
   [[nodiscard]] std::map<std::string, std::shared_ptr<AgentApi>> Agents();
+  // No new runs for this pod.
+  void Drain(const std::string& pod);
   // Called without a lock, from any thread, when runs were queued or ended: somebody may want to
   // scale. Before Start.
   void OnLoadChange(std::function<void()> callback) { on_load_change_ = std::move(callback); }

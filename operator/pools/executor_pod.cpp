@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "common/api/limits.h"
+#include "common/base/encoding.h"
 #include "common/kube/resource.h"
 
 namespace envicutor::op {
@@ -129,6 +130,12 @@ Json ExecutorPod(const Json& pool, const PoolSpec& spec, const std::string& name
               {"envicutor.io/pool", spec.name},
               {"envicutor.io/template-hash", spec.template_hash}}}}},
           {"spec", std::move(pod_spec)}};
+}
+
+std::string TemplateHash(const Json& pool, const PoolSpec& spec, const Options& options) {
+  PoolSpec bare = spec;
+  bare.template_hash.clear();
+  return Sha256Hex(DumpJson(ExecutorPod(pool, bare, "", options))).substr(0, 16);
 }
 
 }  // namespace envicutor::op

@@ -13,4 +13,9 @@ namespace envicutor::op {
 [[nodiscard]] Json ExecutorPod(const Json& pool, const PoolSpec& spec, const std::string& name,
                                const Options& options);
 
+// Of all that its executors are made from, the operator's own part (image, flags) included: pods
+// with another hash are replaced, also after an upgrade of the operator.
+[[nodiscard]] std::string TemplateHash(const Json& pool, const PoolSpec& spec,
+                                       const Options& options);
+
 }  // namespace envicutor::op

@@ -93,7 +93,8 @@ SteadyTime PoolController::ReconcileAll() {
 
 void PoolController::ReconcilePool(const Json& object, const std::vector<Json>& pods,
                                    SteadyTime now, SteadyTime* again) {
-  const PoolSpec spec = PoolSpecFromJson(object);
+  PoolSpec spec = PoolSpecFromJson(object);
+  spec.template_hash = TemplateHash(object, spec, deps_.options);
   Pool& pool = known_[spec.name];
   std::vector<PoolPod> views;
   views.reserve(pods.size());
@@ -101,6 +102,12 @@ void PoolController::ReconcilePool(const Json& object, const std::vector<Json>& 
   const PoolLoad load = deps_.dispatcher.Load(spec.name);
   const PoolPlan plan = PlanPool(spec, views, load, now, &pool.state);
   for (const std::string& name : plan.drain) deps_.dispatcher.Drain(name);
+  for (const auto& [name, why] : plan.lost) {
+    log::Warn("an executor is lost", {{"pod", name}, {"pool", spec.name}, {"why", why}});
+    if (deps_.events != nullptr) {
+      deps_.events->Record(object, "Warning", "ExecutorLost", name + ": " + why);
+    }
+  }
   for (const std::string& name : plan.create) CreatePod(object, spec, name, &pool.state);
   for (const std::string& name : plan.remove) {
     const auto it = std::find_if(pods.begin(), pods.end(),

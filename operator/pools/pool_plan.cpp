@@ -9,6 +9,9 @@ namespace envicutor::op {
 namespace {
 
 constexpr Duration kExpectationLife = std::chrono::seconds(30);
+// An executor that served and does not answer for so long is lost with its node: kubelets and the
+// control plane take five minutes to say so.
+constexpr Duration kMuteLife = std::chrono::seconds(30);
 constexpr Duration kFirstBackoff = std::chrono::seconds(1);
 constexpr Duration kLongestBackoff = std::chrono::seconds(60);
 constexpr const char* kTemplateHash = "envicutor.io/template-hash";
@@ -62,6 +65,19 @@ std::string TroubleOf(const Json& pod) {
   return "";
 }
 
+// Whether its agent answered once and does not now. Remembers since when.
+bool Mute(const PoolPod& pod, const PoolLoad& load, SteadyTime now, PoolState* state) {
+  const AgentLoad* agent = LoadOf(load, pod.name);
+  if (agent != nullptr && agent->ready) {
+    state->served.insert(pod.name);
+    state->mute_since.erase(pod.name);
+    return false;
+  }
+  if (state->served.count(pod.name) == 0) return false;
+  state->mute_since.emplace(pod.name, now);
+  return true;
+}
+
 std::string NextName(const PoolSpec& spec, std::set<std::string>* taken) {
   for (int64_t i = 0;; ++i) {
     std::string name = "executor-" + spec.name + "-" + std::to_string(i);
@@ -79,9 +95,6 @@ PoolSpec PoolSpecFromJson(const Json& pool) {
   spec.max_replicas = std::max(spec.min_replicas, GetInt(json, "maxReplicas", spec.min_replicas));
   spec.slots_per_executor = std::max<int64_t>(1, GetInt(json, "slotsPerExecutor", 2));
   spec.idle = std::chrono::seconds(std::max<int64_t>(0, GetInt(json, "idleSeconds", 300)));
-  const Json relevant = {At(json, {"template"}), spec.slots_per_executor,
-                         GetString(json, "sandbox")};
-  spec.template_hash = Sha256Hex(DumpJson(relevant)).substr(0, 16);
   return spec;
 }
 
@@ -112,12 +125,25 @@ PoolPlan PlanPool(const PoolSpec& spec, const std::vector<PoolPod>& pods, const 
       if (state->replaced.insert(pod.name).second) {
         ++state->failures;
         state->create_after = now + BackoffOf(state->failures);
+        plan.lost[pod.name] = pod.trouble.empty() ? "it ended" : "it ended: " + pod.trouble;
       }
       if (!pod.deleting) plan.remove.push_back(pod.name);
       continue;
     }
-    if (pod.ready) state->failures = 0;
+    const bool mute = Mute(pod, load, now, state);
+    if (pod.ready && !mute) state->failures = 0;
     if (pod.deleting) continue;
+    if (mute) {
+      const SteadyTime lost = state->mute_since.at(pod.name) + kMuteLife;
+      if (lost <= now) {
+        plan.remove.push_back(pod.name);
+        plan.lost[pod.name] = "it has not answered for 30 s";
+        ++state->failures;
+        state->create_after = now + BackoffOf(state->failures);
+        continue;
+      }
+      later(lost);
+    }
     // Made from a template of before: finishes what it runs and goes.
     const bool outdated = !pod.template_hash.empty() && pod.template_hash != spec.template_hash;
     if (outdated) state->draining.insert(pod.name);
@@ -137,6 +163,8 @@ PoolPlan PlanPool(const PoolSpec& spec, const std::vector<PoolPod>& pods, const 
   forget(state->draining, [](const std::string& name) { return name; });
   forget(state->replaced, [](const std::string& name) { return name; });
   forget(state->idle_since, [](const auto& entry) { return entry.first; });
+  forget(state->mute_since, [](const auto& entry) { return entry.first; });
+  forget(state->served, [](const std::string& name) { return name; });
   for (auto it = state->expected.begin(); it != state->expected.end();) {
     if (it->second <= now) {
       it = state->expected.erase(it);
@@ -208,7 +236,8 @@ Json PoolStatus(const Json& pool, const PoolSpec& spec, const std::vector<PoolPo
     if (agent != nullptr && agent->ready && !agent->draining && !pod.deleting) {
       ++ready;
     } else if (trouble.empty() && !pod.deleting) {
-      trouble = pod.name + (pod.trouble.empty() ? " is starting" : ": " + pod.trouble);
+      const char* silent = pod.ready ? " does not answer" : " is starting";
+      trouble = pod.name + (pod.trouble.empty() ? silent : ": " + pod.trouble);
     }
   }
   Json status = {{"observedGeneration", GetInt(At(pool, {"metadata"}), "generation")},

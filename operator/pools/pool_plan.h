@@ -21,8 +21,9 @@ struct PoolSpec {
   int64_t max_replicas = 1;
   int64_t slots_per_executor = 2;
   Duration idle = std::chrono::seconds(300);
-  std::string template_hash;  // of what its pods are made like; others are replaced
+  std::string template_hash;  // TemplateHash's; pods with another are replaced
 };
+// Without the template_hash.
 [[nodiscard]] PoolSpec PoolSpecFromJson(const Json& pool);
 
 struct PoolPod {
@@ -37,6 +38,8 @@ struct PoolPod {
 
 struct PoolState {
   std::map<std::string, SteadyTime> idle_since;  // pods
+  std::map<std::string, SteadyTime> mute_since;  // pods that served and do not answer any more
+  std::set<std::string> served;                  // pods that have served
   std::set<std::string> draining;
   std::map<std::string, SteadyTime> expected;  // created by us, not seen yet; until
   std::set<std::string> replaced;              // ended pods whose end was counted
@@ -48,7 +51,8 @@ struct PoolPlan {
   std::vector<std::string> create;  // names
   std::vector<std::string> drain;   // no new runs for these
   std::vector<std::string> remove;
-  std::optional<SteadyTime> again;  // look again then
+  std::map<std::string, std::string> lost;  // those of them that ended or do not answer: why
+  std::optional<SteadyTime> again;          // look again then
 };
 
 [[nodiscard]] PoolPlan PlanPool(const PoolSpec& spec, const std::vector<PoolPod>& pods,

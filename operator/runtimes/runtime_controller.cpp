@@ -160,7 +160,8 @@ Status RuntimeController::ReconcileLive(const Json& runtime, Entry* entry) {
 
   RuntimeView view;
   api::EnvironmentSpec environment;
-  if (const std::vector<std::string> errors = CheckSpec(runtime, deps_.options, &environment);
+  if (const std::vector<std::string> errors =
+          CheckSpec(runtime, *deps_.options.Get(), &environment);
       !errors.empty()) {
     CancelTests(entry);
     entry->hash.clear();
@@ -256,7 +257,7 @@ std::optional<TestReport> RuntimeController::RunTests(const Json& runtime, Entry
     tests->pool = PoolOf(At(runtime, {"spec"}));
     std::vector<std::string> ignored;  // checked before
     for (api::RunRequest& request :
-         SelfTestRequests(runtime, entry->hash, deps_.options, &ignored)) {
+         SelfTestRequests(runtime, entry->hash, *deps_.options.Get(), &ignored)) {
       request.environment_store_path = entry->store_path;
       tests->items.push_back({std::move(request), std::nullopt, false, 0, {}, ""});
     }
@@ -358,7 +359,7 @@ void RuntimeController::SubmitTest(const std::string& name, const std::string& p
     const std::scoped_lock lock(mutex_);
     request = tests->items[index].request;
   }
-  deps_.runner.Submit(pool, deps_.options.operator_namespace, 0, std::move(request),
+  deps_.runner.Submit(pool, deps_.options.Get()->operator_namespace, 0, std::move(request),
                       std::move(events));
 }
 

@@ -23,7 +23,7 @@
 #include "common/metrics/metrics.h"
 #include "operator/dispatch/runner.h"
 #include "operator/environments/builds.h"
-#include "operator/options.h"
+#include "operator/live_options.h"
 #include "operator/runtimes/catalog.h"
 #include "operator/runtimes/runtime_status.h"
 #include "operator/runtimes/self_test.h"
@@ -45,7 +45,7 @@ struct RuntimeControllerDeps {
   kube::EventRecorder* events = nullptr;
   const metrics::OperatorMetrics& metrics;
   const Clock& clock;
-  const Options& options;
+  OptionsRef options;
 };
 
 // Thread-safe. The runner is stopped before this is destroyed.

@@ -22,7 +22,7 @@ bool RunQueue::Insert(QueuedRun run, bool front) {
   if (front) virtual_time = std::max(0.0, before - CostOf(run.ns));
   if (!was_idle && virtual_time != before) level.order.erase({before, run.ns});
   lane.virtual_time = virtual_time;
-  level.order.insert({virtual_time, run.ns});
+  if (!lane.held) level.order.insert({virtual_time, run.ns});
   if (front) {
     lane.waiting.emplace_front(sequence, run.id);
   } else {
@@ -39,6 +39,12 @@ bool RunQueue::Push(QueuedRun run) { return Insert(std::move(run), false); }
 
 bool RunQueue::PushFront(QueuedRun run) { return Insert(std::move(run), true); }
 
+void RunQueue::PutBack(QueuedRun run) {
+  const std::string ns = run.ns;
+  PushFront(std::move(run));
+  if (in_flight_ && in_flight_->End(ns)) Release(ns);
+}
+
 const QueuedRun* RunQueue::Find(const std::string& id) const {
   const auto it = runs_.find(id);
   return it == runs_.end() ? nullptr : &it->second.run;
@@ -51,6 +57,7 @@ void RunQueue::Erase(Level& level, Lane& lane, const std::string& ns) {
   const auto count = per_namespace_.find(ns);
   if (--count->second == 0) per_namespace_.erase(count);
   if (lane.waiting.empty()) {
+    lane.held = false;
     level.order.erase({lane.virtual_time, ns});
     if (lane.virtual_time <= level.now) level.lanes.erase(ns);
   }
@@ -72,16 +79,51 @@ bool RunQueue::Remove(const std::string& id) {
   return true;
 }
 
-const QueuedRun* RunQueue::Next() const {
-  if (runs_.empty()) return nullptr;
-  const Level& level = levels_.begin()->second;
-  const Lane& lane = level.lanes.at(level.order.begin()->second);
-  return &runs_.at(lane.waiting.front().second).run;
+// Lanes of full namespaces leave the order as they come up, once for each time they are full.
+const QueuedRun* RunQueue::Next() {
+  for (auto& [priority, level] : levels_) {
+    while (!level.order.empty()) {
+      const std::string ns = level.order.begin()->second;
+      Lane& lane = level.lanes.at(ns);
+      if (!in_flight_ || !in_flight_->Full(ns)) {
+        return &runs_.at(lane.waiting.front().second).run;
+      }
+      lane.held = true;
+      level.order.erase(level.order.begin());
+      std::vector<int64_t>& held = held_[ns];
+      if (std::find(held.begin(), held.end(), priority) == held.end()) held.push_back(priority);
+    }
+  }
+  return nullptr;
+}
+
+bool RunQueue::Release(const std::string& ns) {
+  const auto it = held_.find(ns);
+  if (it == held_.end()) return false;
+  const std::vector<int64_t> priorities = std::move(it->second);
+  held_.erase(it);
+  bool waits = false;
+  for (const int64_t priority : priorities) {
+    const auto level = levels_.find(priority);
+    if (level == levels_.end()) continue;
+    const auto lane = level->second.lanes.find(ns);
+    if (lane == level->second.lanes.end() || !lane->second.held) continue;
+    lane->second.held = false;
+    lane->second.virtual_time = std::max(lane->second.virtual_time, level->second.now);
+    level->second.order.insert({lane->second.virtual_time, ns});
+    waits = true;
+  }
+  return waits;
+}
+
+void RunQueue::ReleaseAll() {
+  while (!held_.empty()) Release(std::string(held_.begin()->first));
 }
 
 QueuedRun RunQueue::Pop() {
-  CHECK(!runs_.empty(), "Pop of an empty queue");
-  const auto level_it = levels_.begin();
+  CHECK(Next() != nullptr, "Pop when no run may start");
+  const auto level_it = std::find_if(levels_.begin(), levels_.end(),
+                                     [](const auto& entry) { return !entry.second.order.empty(); });
   Level& level = level_it->second;
   const auto [virtual_time, ns] = *level.order.begin();
   Lane& lane = level.lanes[ns];
@@ -95,6 +137,7 @@ QueuedRun RunQueue::Pop() {
   if (!lane.waiting.empty()) level.order.insert({lane.virtual_time, ns});
   Erase(level, lane, run.ns);
   if (level.size == 0) levels_.erase(level_it);
+  if (in_flight_) in_flight_->Start(run.ns);
   return run;
 }
 

@@ -4,17 +4,23 @@
 // Fair is start-time fair queueing: each namespace of a priority has a virtual time that grows by
 // 1/weight with each of its runs that starts; the one with the least is next. A namespace that was
 // idle starts at the present, so it neither catches up on the past nor waits behind another's
-// backlog. No I/O, no clock, not thread-safe. Push, Next and Pop are O(log n).
+// backlog. A namespace that has as many runs in flight as it may is held: the others go past it
+// until Release. No I/O, no clock, not thread-safe. Push, Next and Pop are O(log n), amortized.
 #pragma once
 
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
 #include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "operator/scheduler/in_flight.h"
 
 namespace envicutor::op {
 
@@ -27,22 +33,33 @@ struct QueuedRun {
 
 class RunQueue {
  public:
-  // Namespaces that are not in `weights` weigh 1.
-  explicit RunQueue(std::map<std::string, double> weights = {}) : weights_(std::move(weights)) {}
+  // Namespaces that are not in `weights` weigh 1. `in_flight` is shared with the queues of other
+  // pools; Pop counts a start there.
+  explicit RunQueue(std::map<std::string, double> weights = {},
+                    std::shared_ptr<InFlight> in_flight = nullptr)
+      : weights_(std::move(weights)), in_flight_(std::move(in_flight)) {}
+
+  // For what starts from here on.
+  void SetWeights(std::map<std::string, double> weights) { weights_ = std::move(weights); }
 
   // False when the id is in the queue already.
   bool Push(QueuedRun run);
   // Back to the head of its namespace: it was popped but could not start after all. The namespace's
   // virtual time is given back.
   bool PushFront(QueuedRun run);
+  // PushFront, and the start that Pop counted is taken back.
+  void PutBack(QueuedRun run);
   // nullptr when not there.
   [[nodiscard]] const QueuedRun* Find(const std::string& id) const;
   bool Remove(const std::string& id);
 
-  // The run that starts next, nullptr when empty.
-  [[nodiscard]] const QueuedRun* Next() const;
-  // Takes the next one out and charges its namespace.
+  // The run that starts next; nullptr when none may.
+  [[nodiscard]] const QueuedRun* Next();
+  // Takes the next one out and charges its namespace. There must be one.
   QueuedRun Pop();
+  // The namespace has room in flight again. True when something of it waits here.
+  bool Release(const std::string& ns);
+  void ReleaseAll();  // limits changed
 
   // How many start before it if nothing else comes, about: all of higher priority, those before it
   // in its own namespace, and as many of each other namespace of its priority. O(namespaces + log
@@ -60,10 +77,12 @@ class RunQueue {
   struct Lane {                                           // one namespace at one priority
     std::deque<std::pair<int64_t, std::string>> waiting;  // (sequence, id), ascending
     double virtual_time = 0;
+    bool held = false;  // its namespace is full: it is not in the level's order
   };
   struct Level {
     std::unordered_map<std::string, Lane> lanes;
     std::set<std::pair<double, std::string>> order;  // (virtual time, namespace) of lanes that wait
+                                                     // and are not held
     double now = 0;                                  // virtual time of the last start
     size_t size = 0;
   };
@@ -73,6 +92,8 @@ class RunQueue {
   void Erase(Level& level, Lane& lane, const std::string& ns);
 
   std::map<std::string, double> weights_;
+  std::shared_ptr<InFlight> in_flight_;
+  std::unordered_map<std::string, std::vector<int64_t>> held_;  // namespace -> priorities
   std::unordered_map<std::string, Entry> runs_;
   std::map<int64_t, Level, std::greater<>> levels_;
   std::unordered_map<std::string, size_t> per_namespace_;

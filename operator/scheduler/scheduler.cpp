@@ -32,7 +32,9 @@ Schedule PlanStarts(RunQueue* queue, std::vector<ExecutorRoom>* executors) {
     const QueuedRun* next = queue->Next();
     if (next == nullptr) break;
     if (next->memory_bytes > largest) {
-      schedule.too_large.push_back(queue->Pop());
+      const QueuedRun run = *next;  // not started: its namespace is not charged
+      queue->Remove(run.id);
+      schedule.too_large.push_back(run);
       continue;
     }
     size_t best = executors->size();
@@ -63,7 +65,7 @@ Schedule PlanStarts(RunQueue* queue, std::vector<ExecutorRoom>* executors) {
     free_slots -= std::max<int64_t>(0, (*executors)[reserve].free_slots);
     blocked.push_back(queue->Pop());
   }
-  for (auto it = blocked.rbegin(); it != blocked.rend(); ++it) queue->PushFront(std::move(*it));
+  for (auto it = blocked.rbegin(); it != blocked.rend(); ++it) queue->PutBack(std::move(*it));
   return schedule;
 }
 

@@ -26,7 +26,7 @@ struct Assignment {
 
 struct Schedule {
   std::vector<Assignment> starts;
-  std::vector<QueuedRun> too_large;  // no executor can ever take them; they were popped
+  std::vector<QueuedRun> too_large;  // no executor can ever take them; out of the queue
 };
 
 // Takes the runs that start out of `queue` and their room out of `executors`. At most

@@ -19,12 +19,15 @@ import sys
 import time
 from pathlib import Path
 
+import yaml
 from control_plane import ControlPlane, Unavailable, free_port, openssl
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(os.environ.get("ENVICUTOR_BIN", ROOT / "build" / "release" / "bin"))
 PROGRAMS = ("envicutor", "envicutor-operator", "envicutor-executor-agent", "envicutor-builder", "envicutor-pod-init")
+SYSTEM = "envicutor-system"
 EXECUTORS = "envicutor-executors"
+RULES = ROOT / "helm" / "envicutor" / "files"
 AGENT = "executor.envicutor.internal"
 MI = 1 << 20
 CLONE_NEWNET = 0x40000000
@@ -39,9 +42,55 @@ def own_network():
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
+class Account:
+    """A ServiceAccount that may do what a file of rules of the Helm chart says, and no more."""
+
+    NAMESPACES = {"clusterRules": None, "operatorNamespaceRules": SYSTEM, "executorNamespaceRules": EXECUTORS,
+                  "nodeLeaseRules": "kube-node-lease"}
+
+    def __init__(self, cluster, name, file):
+        self.cluster, self.name = cluster, name
+        self.user = f"system:serviceaccount:{SYSTEM}:{name}"
+        self.rules = yaml.safe_load((RULES / file).read_text())
+        cluster.create({"apiVersion": "v1", "kind": "ServiceAccount",
+                        "metadata": {"name": name, "namespace": SYSTEM}})
+        self.allow(self.rules)
+        for part in self.rules:
+            self.cluster.create(self._object(part, "Binding", roleRef={
+                "apiGroup": "rbac.authorization.k8s.io", "kind": self._kind(part), "name": name},
+                subjects=[{"kind": "ServiceAccount", "name": name, "namespace": SYSTEM}]))
+        asked = cluster.kubectl("create", "--raw", f"/api/v1/namespaces/{SYSTEM}/serviceaccounts/{name}/token",
+                                "-f", "-", stdin=json.dumps({"apiVersion": "authentication.k8s.io/v1",
+                                                             "kind": "TokenRequest",
+                                                             "spec": {"expirationSeconds": 7200}}))
+        token = cluster.dir / f"{name}.token"
+        token.write_text(json.loads(asked)["status"]["token"])
+        config = json.loads(Path(cluster.kubeconfig).read_text())
+        config["users"] = [{"name": "admin", "user": {"tokenFile": str(token)}}]
+        self.kubeconfig = str(cluster.dir / f"{name}.kubeconfig")
+        Path(self.kubeconfig).write_text(json.dumps(config))
+
+    def allow(self, rules):
+        """From now on it may do exactly this."""
+        for part, given in rules.items():
+            self.cluster.kubectl("apply", "-f", "-", stdin=json.dumps(self._object(part, rules=given)))
+
+    def _kind(self, part):
+        return "Role" if self.NAMESPACES[part] else "ClusterRole"
+
+    def _object(self, part, suffix="", **content):
+        metadata = {"name": self.name}
+        if self.NAMESPACES[part]:
+            metadata["namespace"] = self.NAMESPACES[part]
+        return {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": self._kind(part) + suffix,
+                "metadata": metadata, **content}
+
+
 class RealCluster:
     def __init__(self):
         self.plane = None
+        self.probe_ports = {}  # of operators, by name
+        self.names = {}  # of operators' logs, by process id
 
     def prepare(self):
         """What may need the network. Unavailable."""
@@ -55,6 +104,10 @@ class RealCluster:
                 raise Unavailable(f"no {BIN / program}")
         ControlPlane.programs()
         self.plane = ControlPlane()
+        try:
+            self.controller_manager, self.no_controller_manager = ControlPlane.controller_manager(), None
+        except Unavailable as why:
+            self.controller_manager, self.no_controller_manager = None, str(why)
         self.dir = self.plane.dir
         self.store = self.dir / "store"
         fetch = BIN.parent / "share" / "envicutor" / "nixpkgs" / "fetch"
@@ -72,8 +125,10 @@ class RealCluster:
         self.kubectl("apply", "-f", ROOT / "crds")
         self.kubectl("wait", "--for=condition=Established", "-f", ROOT / "crds", "--timeout=30s")
         self._certificates()
-        for name in ("envicutor-system", EXECUTORS):
+        for name in (SYSTEM, EXECUTORS):
             self.kubectl("create", "namespace", name)
+        self.accounts = {"envicutor-operator": Account(self, "envicutor-operator", "operator-rules.yaml"),
+                         "envicutor-node": Account(self, "envicutor-node", "node-rules.yaml")}
         pem = {name: base64.b64encode((self.dir / file).read_bytes()).decode() for name, file in
                (("tls.crt", "agent.crt"), ("tls.key", "agent.key"), ("ca.crt", "executor-ca.crt"))}
         self.create({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "data": pem,
@@ -86,8 +141,8 @@ class RealCluster:
                               "sandbox": "native",
                               "template": {"resources": {"limits": {"memory": f"{memory}Mi"}}}}})
         self.operator = self.start_operator("operator")
-        self.node = self.plane.spawn("node", BIN / "envicutor", "node", "--kubeconfig", self.kubeconfig,
-                                     "--name", "real-node", "--data-dir", self.dir)
+        self.node = self.plane.spawn("node", BIN / "envicutor", "node", "--kubeconfig",
+                                     self.accounts["envicutor-node"].kubeconfig, "--name", "real-node", "--data-dir", self.dir)
         self._wait_executors()
         return self
 
@@ -98,17 +153,20 @@ class RealCluster:
     def start_operator(self, name):
         """Another operator process; it has a configuration and NAME.log of its own."""
         config = {
-            "kubeconfig": self.kubeconfig,
+            "kubeconfig": self.accounts["envicutor-operator"].kubeconfig,
             "executorTls": {"caFile": str(self.dir / "executor-ca.crt"),
                             "certFile": str(self.dir / "operator-client.crt"),
                             "keyFile": str(self.dir / "operator-client.key")},
             "executor": {"storeHostPath": str(self.store), "sandbox": "native"},
             "builder": {"storeHostPath": str(self.store), "nixpkgs": self.nixpkgs},
-            "listen": {"probes": f"127.0.0.1:{free_port()}", "metrics": f"127.0.0.1:{free_port()}"},
+            "listen": {"probes": f"127.0.0.1:{self.probe_ports.setdefault(name, free_port())}",
+                       "metrics": f"127.0.0.1:{free_port()}"},
             "submissions": {"runtimeWaitSeconds": 10}}  # shorter than the default: a test waits it out
         path = self.dir / f"{name}.yaml"
         path.write_text(json.dumps(config))  # JSON is YAML
-        return self.plane.spawn(name, BIN / "envicutor-operator", "--config", path)
+        process = self.plane.spawn(name, BIN / "envicutor-operator", "--config", path)
+        self.names[process.pid] = name
+        return process
 
     def _certificates(self):
         openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",

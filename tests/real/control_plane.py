@@ -63,6 +63,11 @@ class ControlPlane:
                     "--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}",
                     "--initial-cluster", f"default=http://127.0.0.1:{peer}")
         openssl("genrsa", "-out", "sa.key", "2048", cwd=self.dir)
+        # What service accounts ask for, and whether they may: tests of RBAC rules read it.
+        self.audit = self.dir / "audit.log"
+        (self.dir / "audit-policy.json").write_text(json.dumps({
+            "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
+            "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}]}))
         token = "envicutor-test-admin"
         (self.dir / "tokens.csv").write_text(f'{token},admin,admin,"system:masters"\n')
         self.spawn("kube-apiserver", apiserver, "--etcd-servers", f"http://127.0.0.1:{client}",
@@ -73,6 +78,7 @@ class ControlPlane:
                     "--service-account-signing-key-file", self.dir / "sa.key",
                     "--service-account-issuer", "https://envicutor.test",
                     "--service-cluster-ip-range", "10.0.0.0/24",
+                    "--audit-policy-file", self.dir / "audit-policy.json", "--audit-log-path", self.audit,
                     "--disable-admission-plugins", "ServiceAccount")
         Path(self.kubeconfig).write_text(json.dumps({
             "apiVersion": "v1", "kind": "Config", "current-context": "real",
@@ -82,6 +88,22 @@ class ControlPlane:
             "contexts": [{"name": "real", "context": {"cluster": "real", "user": "admin"}}]}))
         self._wait_ready()
         return self
+
+    @staticmethod
+    def controller_manager():
+        """The program; it may need the network once. Unavailable."""
+        built = subprocess.run([TOOLS, "kube-controller-manager"], capture_output=True, text=True)
+        if built.returncode != 0:
+            raise Unavailable(built.stderr.strip().splitlines()[-1] if built.stderr else "tests/tools failed")
+        return Path(built.stdout.strip()) / "kube-controller-manager"
+
+    def start_controller_manager(self, program):
+        """What collects garbage, empties namespaces that go, and keeps quotas."""
+        return self.spawn("kube-controller-manager", program, "--kubeconfig", self.kubeconfig,
+                          "--controllers", "garbage-collector-controller,namespace-controller,resourcequota-controller",
+                          "--leader-elect=false", "--bind-address", "127.0.0.1", "--secure-port", free_port(),
+                          "--cert-dir", self.dir / "controller-certs", "--kube-api-qps", "200",
+                          "--kube-api-burst", "400")
 
     def spawn(self, name, *command):
         """A process that stop() ends; its output goes to NAME.log."""

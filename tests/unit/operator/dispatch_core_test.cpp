@@ -353,5 +353,65 @@ TEST_F(DispatchCoreTest, TooLargeForEveryExecutorSaysSoAndWaits) {
   EXPECT_EQ(core_.Load("default").queued, 0);
 }
 
+TEST_F(DispatchCoreTest, ANamespaceHasNoMoreOnExecutorsThanItMay) {
+  DispatchOptions options;
+  options.in_flight = {2, {{"b", 1}}};
+  core_ = DispatchCore(options);
+  Agent("e0", 8);
+  Open();
+  for (const char* uid : {"a1", "a2", "a3"}) Submit(uid);
+  for (const char* uid : {"b1", "b2"}) Submit(uid, 1, kMi, "b");
+  EXPECT_THAT(Out(), ElementsAre("put e0 a1", "put e0 a2", "put e0 b1"));
+  const RunWait wait = core_.Waiting("a3").value();
+  EXPECT_FALSE(wait.no_capacity);
+  EXPECT_EQ(
+      wait.message,
+      "0 ahead of it in pool default; namespace a has 2 submissions on executors, the most it may");
+  PutOk("e0", "a1");
+  PutOk("e0", "b1");
+  Result_("e0", Accepted("a1"));
+  EXPECT_THAT(Out(), ElementsAre("put e0 a3"));
+
+  // Refused by the executor: it is not in flight, and its place is its own again.
+  core_.PutAnswered("e0", {"a3", 1}, ResourceExhausted("full"), now_, &out_);
+  core_.Tick(now_ + std::chrono::seconds(1), &out_);
+  now_ += std::chrono::seconds(1);
+  EXPECT_THAT(Out(), ElementsAre("put e0 a3"));
+
+  // New bounds count at once.
+  options.in_flight = {2, {}};
+  core_.SetBounds(options, now_, &out_);
+  EXPECT_THAT(Out(), ElementsAre("put e0 b2"));
+}
+
+TEST_F(DispatchCoreTest, ALostExecutorGivesItsNamespacesRoomBack) {
+  DispatchOptions options;
+  options.in_flight = {1, {}};
+  core_ = DispatchCore(options);
+  Agent("e0", 1);
+  Open();
+  Submit("1");
+  Agent("e1", 1);
+  Submit("2");
+  EXPECT_THAT(Out(), ElementsAre("put e0 1"));
+  core_.AgentGone("e0", "its node is gone", now_, &out_);
+  EXPECT_THAT(Out(), ElementsAre("put e1 2"));
+}
+
+TEST_F(DispatchCoreTest, AdoptedRunsCountAsInFlight) {
+  DispatchOptions options;
+  options.in_flight = {1, {}};
+  core_ = DispatchCore(options);
+  HeldRuns held;
+  held.runs.push_back({{"1", 1}, false, "run"});
+  Agent("e0", 4, held);
+  Open();
+  Submit("1");
+  Submit("2");
+  EXPECT_THAT(Out(), IsEmpty());
+  Result_("e0", Accepted("1"));
+  EXPECT_THAT(Out(), ElementsAre("put e0 2"));
+}
+
 }  // namespace
 }  // namespace envicutor::op

@@ -84,7 +84,8 @@ class FakeClient final : public kube::Client {
     }
     Json changed = it->second;
     changed.merge_patch(patch);
-    if (IsFinal(it->second) && At(changed, {"status"}) != At(it->second, {"status"})) {
+    if (type.plural == kube::kSubmissions.plural && IsFinal(it->second) &&
+        At(changed, {"status"}) != At(it->second, {"status"})) {
       violations.push_back(name);
       return InvalidArgument("status is final");
     }
@@ -213,7 +214,7 @@ class FakeCatalog final : public RuntimeCatalog {
   void Serve(const std::string& name, Json spec) {
     RuntimeLookup& lookup = runtimes[name];
     lookup.state = RuntimeLookup::State::kServing;
-    lookup.runtime = {name, 1, "hash-" + name, std::move(spec), "default"};
+    lookup.runtime = {name, 1, "hash-" + name, std::move(spec), "default", ""};
   }
 };
 

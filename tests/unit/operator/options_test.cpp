@@ -131,5 +131,33 @@ TEST(Options, DuplicateKeysAndBrokenYamlAreRefused) {
   EXPECT_FALSE(ParseOptions("").ok());
 }
 
+TEST(Options, SchedulingOfNamespaces) {
+  const Result<Options> good = ParseOptions(std::string(kTls) + R"(
+scheduling:
+  namespaceWeights: {contest: 4, practice: 0.5}
+  inFlightPerNamespace: {default: 20, overrides: {contest: 200}}
+)");
+  ASSERT_TRUE(good.ok()) << good.status().ToString();
+  EXPECT_EQ(good->scheduling.namespace_weights.at("practice"), 0.5);
+  EXPECT_EQ(good->scheduling.in_flight, (InFlightLimits{20, {{"contest", 200}}}));
+
+  const Result<Options> bad = ParseOptions(std::string(kTls) + R"(
+scheduling:
+  namespaceWeights: {contest: 0, practice: nan, Not_A_Name: 1}
+  inFlightPerNamespace: {default: -1, overrides: {contest: lots, contest: 1}, max: 3}
+)");
+  ASSERT_FALSE(bad.ok());
+  const std::string& message = bad.status().message();
+  EXPECT_THAT(message,
+              HasSubstr("scheduling.namespaceWeights.contest: \"0\" is not a number from 0.01"));
+  EXPECT_THAT(message, HasSubstr("scheduling.namespaceWeights.practice: \"nan\" is not"));
+  EXPECT_THAT(message, HasSubstr("scheduling.namespaceWeights.Not_A_Name: is not the name"));
+  EXPECT_THAT(message, HasSubstr("scheduling.inFlightPerNamespace.default: -1 is less than"));
+  EXPECT_THAT(message, HasSubstr("scheduling.inFlightPerNamespace.overrides.contest: \"lots\""));
+  EXPECT_THAT(message,
+              HasSubstr("scheduling.inFlightPerNamespace.overrides.contest: is there twice"));
+  EXPECT_THAT(message, HasSubstr("scheduling.inFlightPerNamespace.max: is not a known field"));
+}
+
 }  // namespace
 }  // namespace envicutor::op

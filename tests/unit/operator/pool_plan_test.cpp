@@ -124,6 +124,84 @@ TEST_F(PoolPlanTest, EndedPodsAreReplacedWithBackoff) {
   EXPECT_EQ(last, std::chrono::seconds(16));
 }
 
+// As a kubelet says it of the same pod: what people see, in condition and event, names the cause.
+TEST_F(PoolPlanTest, EachTroubleIsNamed) {
+  const auto trouble = [](Json status) {
+    return PoolPodFromJson(
+               {{"metadata", {{"name", "executor-p-0"}}}, {"status", std::move(status)}})
+        .trouble;
+  };
+  EXPECT_EQ(
+      trouble(
+          {{"phase", "Pending"},
+           {"containerStatuses",
+            {{{"name", "agent"},
+              {"state", {{"waiting", {{"reason", "ErrImagePull"}, {"message", "not found"}}}}}}}}}),
+      "ErrImagePull: not found");
+  EXPECT_EQ(
+      trouble(
+          {{"phase", "Running"},
+           {"containerStatuses",
+            {{{"name", "agent"},
+              {"ready", false},
+              {"state", {{"running", Json::object()}}},
+              {"lastState", {{"terminated", {{"reason", "OOMKilled"}, {"exitCode", 137}}}}}}}}}),
+      "the agent ended (OOMKilled, exit code 137) and is started again");
+  EXPECT_EQ(trouble({{"phase", "Pending"},
+                     {"conditions",
+                      {{{"type", "PodScheduled"},
+                        {"status", "False"},
+                        {"reason", "Unschedulable"},
+                        {"message", "0/3 nodes are available"}}}}}),
+            "Unschedulable: 0/3 nodes are available");
+  EXPECT_EQ(trouble({{"phase", "Failed"}, {"reason", "Evicted"}, {"message", "disk pressure"}}),
+            "Evicted: disk pressure");
+}
+
+TEST_F(PoolPlanTest, AnEvictedPodIsLostAndReplaced) {
+  Round();
+  pods_[0].ended = true;
+  pods_[0].trouble = "Evicted: disk pressure";
+  const PoolPlan plan = PlanPool(spec_, pods_, load_, now_, &state_);
+  EXPECT_THAT(plan.remove, ElementsAre("executor-p-0"));
+  EXPECT_EQ(plan.lost.at("executor-p-0"), "it ended: Evicted: disk pressure");
+  EXPECT_TRUE(PlanPool(spec_, pods_, load_, now_, &state_).lost.empty());  // said once
+}
+
+TEST_F(PoolPlanTest, AnExecutorWhoseNodeIsGoneIsReplaced) {
+  Round();
+  Load(0, {{"executor-p-0", 1}});
+  EXPECT_THAT(Round().create, IsEmpty());
+  load_.agents[0].ready = false;  // its node is gone; the API server says Running for minutes
+  EXPECT_THAT(Round().remove, IsEmpty());
+  now_ += std::chrono::seconds(29);
+  EXPECT_THAT(Round().remove, IsEmpty());
+  const Json pool = {{"metadata", {{"name", "p"}}}};
+  EXPECT_THAT(
+      PoolStatus(pool, spec_, pods_, load_, FakeClock().WallNow())["conditions"][0]["message"]
+          .get<std::string>(),
+      HasSubstr("executor-p-0 does not answer"));
+  now_ += std::chrono::seconds(1);
+  const PoolPlan plan = Round();
+  EXPECT_THAT(plan.remove, ElementsAre("executor-p-0"));
+  EXPECT_THAT(plan.lost.at("executor-p-0"), HasSubstr("has not answered"));
+  load_.agents.clear();
+  now_ += std::chrono::seconds(1);
+  EXPECT_THAT(Round().create, ElementsAre("executor-p-0"));
+}
+
+TEST_F(PoolPlanTest, ABlinkOfSilenceReplacesNothing) {
+  Round();
+  Load(0, {{"executor-p-0", 1}});
+  for (int i = 0; i < 5; ++i) {
+    load_.agents[0].ready = false;
+    Round();
+    now_ += std::chrono::seconds(20);
+    load_.agents[0].ready = true;
+    EXPECT_THAT(Round().remove, IsEmpty());
+  }
+}
+
 TEST_F(PoolPlanTest, PodsOfAnOldTemplateAreReplacedWhenTheyAreIdle) {
   AddPod("executor-p-0");
   spec_.template_hash = "t2";
@@ -180,6 +258,20 @@ TEST(ExecutorPod, IsTheOneOfTheArchitecture) {
   EXPECT_EQ(pod["spec"]["volumes"].size(), 3U);
   EXPECT_EQ(pod["spec"]["volumes"][2]["secret"]["secretName"], "envicutor-executor-tls");
   EXPECT_EQ(pod["spec"]["volumes"][0]["hostPath"]["path"], "/var/lib/envicutor/store");
+}
+
+TEST(ExecutorPod, ItsHashIsOfAllThatItIsMadeFrom) {
+  Json pool = {{"metadata", {{"name", "default"}}}, {"spec", {{"slotsPerExecutor", 2}}}};
+  Options options = testing::TestOptions();
+  const auto hash = [&] { return TemplateHash(pool, PoolSpecFromJson(pool), options); };
+  const std::string before = hash();
+  pool["spec"]["minReplicas"] = 5;  // kubectl scale replaces nothing
+  EXPECT_EQ(hash(), before);
+  options.executor.image = "envicutor/executor-agent:next";
+  const std::string upgraded = hash();
+  EXPECT_NE(upgraded, before);
+  pool["spec"]["template"] = {{"tolerations", {{{"operator", "Exists"}}}}};
+  EXPECT_NE(hash(), upgraded);
 }
 
 }  // namespace

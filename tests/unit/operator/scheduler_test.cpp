@@ -52,6 +52,123 @@ TEST(RunQueue, WeightsShare) {
   EXPECT_NEAR(served["heavy"], 150, 2);
 }
 
+TEST(RunQueue, NewWeightsCountFromTheNextStart) {
+  RunQueue queue;
+  for (int i = 0; i < 400; ++i) {
+    queue.Push(Make("h" + std::to_string(i), "heavy"));
+    queue.Push(Make("l" + std::to_string(i), "light"));
+  }
+  for (int i = 0; i < 100; ++i) queue.Pop();
+  queue.SetWeights({{"heavy", 3}});
+  std::map<std::string, int> served;
+  for (int i = 0; i < 200; ++i) ++served[queue.Pop().ns];
+  EXPECT_NEAR(served["heavy"], 150, 2);
+}
+
+TEST(RunQueue, AFullNamespaceIsGonePastUntilItIsReleased) {
+  const auto in_flight = std::make_shared<InFlight>();
+  in_flight->SetLimits({2, {{"free", 0}}});
+  RunQueue queue({}, in_flight);
+  for (int i = 0; i < 4; ++i) queue.Push(Make("a" + std::to_string(i), "a", 1));
+  for (int i = 0; i < 4; ++i) queue.Push(Make("f" + std::to_string(i), "free"));
+  EXPECT_EQ(Drain(queue), (std::vector<std::string>{"a0", "a1", "f0", "f1", "f2", "f3"}));
+  EXPECT_EQ(queue.size(), 2U);
+  EXPECT_FALSE(in_flight->End("free"));
+  EXPECT_TRUE(in_flight->End("a"));
+  EXPECT_FALSE(in_flight->End("a"));  // it had room already
+  in_flight->Start("a");
+  EXPECT_TRUE(queue.Release("a"));
+  EXPECT_FALSE(queue.Release("a"));
+  EXPECT_EQ(Drain(queue), (std::vector<std::string>{"a2"}));
+  in_flight->SetLimits({});
+  queue.ReleaseAll();
+  EXPECT_EQ(Drain(queue), (std::vector<std::string>{"a3"}));
+}
+
+TEST(RunQueue, AHeldRunCanBeRemoved) {
+  const auto in_flight = std::make_shared<InFlight>();
+  in_flight->SetLimits({1, {}});
+  RunQueue queue({}, in_flight);
+  for (const char* id : {"1", "2"}) queue.Push(Make(id));
+  queue.Pop();
+  EXPECT_EQ(queue.Next(), nullptr);
+  EXPECT_TRUE(queue.Remove("2"));
+  queue.Push(Make("3"));
+  EXPECT_EQ(queue.Next(), nullptr);
+  EXPECT_TRUE(in_flight->End("a"));
+  EXPECT_TRUE(queue.Release("a"));
+  EXPECT_EQ(queue.Pop().id, "3");
+}
+
+// Whatever the limits and the order of starts and ends: never more in flight than a namespace may,
+// and nothing waits while its namespace and an executor have room.
+TEST(PlanStarts, LimitsInFlightHoldAndStarveNobody) {
+  for (uint64_t seed = 1; seed <= 300; ++seed) {
+    std::mt19937_64 random(seed);
+    const auto in_flight = std::make_shared<InFlight>();
+    InFlightLimits limits{static_cast<int64_t>(random() % 4), {{"b", 1}}};
+    in_flight->SetLimits(limits);
+    RunQueue queue({{"a", 2}}, in_flight);
+    std::vector<QueuedRun> running;
+    size_t pushed = 0;
+    for (int step = 0; step < 200; ++step) {
+      if (random() % 2 == 0) {
+        queue.Push(Make(std::to_string(pushed++),
+                        std::string(1, static_cast<char>('a' + random() % 3)),
+                        static_cast<int64_t>(random() % 2)));
+      }
+      if (!running.empty() && random() % 3 == 0) {
+        const size_t at = random() % running.size();
+        if (in_flight->End(running[at].ns)) queue.Release(running[at].ns);
+        running.erase(running.begin() + static_cast<std::ptrdiff_t>(at));
+      }
+      const auto slots = static_cast<int64_t>(6 - running.size());
+      std::vector<ExecutorRoom> rooms = {{slots, 100 * kMi, 100 * kMi}};
+      for (Assignment& start : PlanStarts(&queue, &rooms).starts) {
+        running.push_back(std::move(start.run));
+      }
+      std::map<std::string, int64_t> counts;
+      for (const QueuedRun& run : running) ++counts[run.ns];
+      for (const auto& [ns, count] : counts) {
+        ASSERT_EQ(in_flight->CountOf(ns), count) << "seed " << seed;
+        if (in_flight->LimitOf(ns) > 0) {
+          ASSERT_LE(count, in_flight->LimitOf(ns)) << "seed " << seed;
+        }
+      }
+      if (running.size() < 6) ASSERT_EQ(queue.Next(), nullptr) << "seed " << seed;
+      for (const char* ns : {"a", "b", "c"}) {
+        if (running.size() < 6 && queue.CountOf(ns) > 0) {
+          ASSERT_TRUE(in_flight->Full(ns)) << "seed " << seed << ": " << ns << " waits with room";
+        }
+      }
+    }
+  }
+}
+
+// Shares follow the weights, whatever else is in the queue; no namespace waits for more than a
+// round.
+TEST(PlanStarts, SharesFollowTheWeights) {
+  for (uint64_t seed = 1; seed <= 50; ++seed) {
+    std::mt19937_64 random(seed);
+    std::map<std::string, double> weights;
+    const size_t count = 2 + random() % 6;
+    double sum = 0;
+    for (size_t i = 0; i < count; ++i) {
+      sum += weights["n" + std::to_string(i)] = static_cast<double>(1 + random() % 8);
+    }
+    RunQueue queue(weights);
+    for (const auto& [ns, weight] : weights) {
+      for (int i = 0; i < 1000; ++i) queue.Push(Make(ns + "-" + std::to_string(i), ns));
+    }
+    std::map<std::string, int> served;
+    constexpr int kStarts = 500;
+    for (int i = 0; i < kStarts; ++i) ++served[queue.Pop().ns];
+    for (const auto& [ns, weight] : weights) {
+      ASSERT_NEAR(served[ns], kStarts * weight / sum, 2) << "seed " << seed << " " << ns;
+    }
+  }
+}
+
 TEST(RunQueue, RemovedAndReturnedRunsKeepTheOrder) {
   RunQueue queue;
   for (const char* id : {"1", "2", "3", "4"}) queue.Push(Make(id));

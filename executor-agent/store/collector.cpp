@@ -53,6 +53,7 @@ std::vector<std::string> ChooseEvictions(std::vector<StoredEnvironment> stored, 
   std::vector<std::string> chosen;
   for (const StoredEnvironment& environment : stored) {
     if (bytes_over <= 0 || (environment.live && !may_fetch_again)) break;
+    if (environment.in_use) continue;
     bytes_over -= environment.size_bytes;
     chosen.push_back(environment.hash);
   }
@@ -77,6 +78,7 @@ std::vector<StoredEnvironment> Collector::List(const std::set<std::string>& live
     environment.hash = name;
     environment.last_used = info.st_mtim.tv_sec;
     environment.live = live.contains(name);
+    environment.in_use = IsInUse(layout_, name);
     environment.size_bytes = std::max<int64_t>(InstalledBytes(layout_, name), 0);
     list.push_back(std::move(environment));
   }

@@ -18,11 +18,12 @@ struct StoredEnvironment {
   int64_t size_bytes = 0;  // of its closure, shared paths included
   int64_t last_used = 0;   // seconds since 1970
   bool live = false;       // in the operator's list
+  bool in_use = false;     // a run holds it
 };
 
 // What is to go so that `bytes_over` are freed: those that are not live first, then live ones if
-// `may_fetch_again`; within both, the least recently used first. Sizes count what is shared with
-// others too, so that less may be freed than asked: the next round goes on.
+// `may_fetch_again`; within both, the least recently used first; never what is in use. Sizes count
+// what is shared with others too, so that less may be freed than asked: the next round goes on.
 [[nodiscard]] std::vector<std::string> ChooseEvictions(std::vector<StoredEnvironment> stored,
                                                        int64_t bytes_over, bool may_fetch_again);
 

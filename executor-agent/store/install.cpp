@@ -130,6 +130,12 @@ Status InstallEnvironment(const StoreLayout& layout, const std::string& path_inf
                          DumpJson(api::BuiltEnvironmentToJson(*environment)));
 }
 
+bool IsInUse(const StoreLayout& layout, const std::string& hash) {
+  const UniqueFd file(
+      ::open(layout.EnvironmentFile(hash).c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC));
+  return file.valid() && ::flock(file.get(), LOCK_EX | LOCK_NB) != 0;
+}
+
 Status UninstallEnvironment(const StoreLayout& layout, const std::string& hash) {
   if (!IsEnvironmentHash(hash)) return InvalidArgument("not an environment's hash: " + hash);
   const UniqueFd in_use(

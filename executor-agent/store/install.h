@@ -32,6 +32,9 @@ namespace envicutor::agent {
                                         int64_t max_closure_bytes,
                                         api::BuiltEnvironment* environment, bool* captured_by_user);
 
+// A run of any process holds it now.
+[[nodiscard]] bool IsInUse(const StoreLayout& layout, const std::string& hash);
+
 // Makes it unusable first, then removes it, its view and its root; store paths go with the next
 // collection. Unavailable: a run uses it. OK when it is not there.
 [[nodiscard]] Status UninstallEnvironment(const StoreLayout& layout, const std::string& hash);

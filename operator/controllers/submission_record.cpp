@@ -235,8 +235,8 @@ Status SubmissionController::Retry(const Json& submission, const TrackedPtr& tra
       }
       deps_.metrics.retries_total.Increment();
       story_.Retries(*written, progress.attempt - 1, why);
-      // The agent may forget that attempt's result; where there is none, nobody is told.
-      deps_.runner.Acknowledge(tracked->uid);
+      // The agent has a result of that attempt, and may forget it.
+      if (environment) deps_.runner.Acknowledge(tracked->uid);
       deps_.queue.AddAfter(tracked->key, pause);
       return OkStatus();
     }

@@ -255,6 +255,70 @@ TEST_F(SubmissionControllerTest, ALostExecutorIsCountedBeforeTheNextAttempt) {
   EXPECT_EQ(StatusOf("s")["attempt"], 3);
 }
 
+api::RunResult NoEnvironment() {
+  api::RunResult result;
+  result.uid = "uid-default-s";
+  result.verdict = api::Verdict::kEnvironmentError;
+  result.environment_unavailable = true;
+  result.message = "refused, not signed by a trusted key: /nix/store/x";
+  return result;
+}
+
+TEST_F(SubmissionControllerTest, AnEnvironmentThatCannotBeHadIsTriedAgainThenRuns) {
+  catalog_.runtimes["python3"].runtime.environment_store_path = "/nix/store/x";
+  CreatePython("s");
+  EXPECT_EQ(runner_.submitted.back().request.environment_store_path, "/nix/store/x");
+  Done(NoEnvironment());
+  EXPECT_EQ(StatusOf("s")["phase"], "Pending");
+  EXPECT_EQ(StatusOf("s")["reason"], "RuntimeNotReady");
+  EXPECT_THAT(GetString(StatusOf("s"), "message"), HasSubstr("not signed by a trusted key"));
+  EXPECT_THAT(runner_.acknowledged, ElementsAre("uid-default-s"));
+  ASSERT_EQ(runner_.submitted.size(), 1U) << "not at once: the cache is not hammered";
+  // Others go on meanwhile.
+  CreatePython("other");
+  ASSERT_EQ(runner_.submitted.size(), 2U);
+  Done(Accepted("uid-default-other"));
+  EXPECT_EQ(StatusOf("other")["phase"], "Completed");
+  Advance(std::chrono::seconds(2));
+  ASSERT_EQ(runner_.submitted.size(), 3U);
+  EXPECT_EQ(runner_.submitted.back().request.attempt, 2);
+  Done(Accepted("uid-default-s", 2));
+  EXPECT_EQ(StatusOf("s")["verdict"], "Accepted");
+}
+
+TEST_F(SubmissionControllerTest, AnEnvironmentThatNeverComesIsSaidAfterBoundedTries) {
+  CreatePython("s");
+  for (int i = 0; i < 6; ++i) {
+    EXPECT_EQ(StatusOf("s").value("phase", "Pending"), "Pending");
+    Done(NoEnvironment());
+    Advance(std::chrono::seconds(16));
+  }
+  EXPECT_EQ(runner_.submitted.size(), 6U);
+  EXPECT_EQ(StatusOf("s")["phase"], "Failed");
+  EXPECT_EQ(StatusOf("s")["reason"], "EnvironmentUnavailable");
+  EXPECT_THAT(GetString(StatusOf("s"), "message"), HasSubstr("tried 6 times"));
+}
+
+TEST_F(SubmissionControllerTest, LostExecutorsAndMissingEnvironmentsAreCountedApart) {
+  CreatePython("s");
+  for (int i = 0; i < 3; ++i) {
+    Done(NoEnvironment());
+    Advance(std::chrono::seconds(16));
+  }
+  Done(Unavailable("executor pod-0 was deleted"));
+  EXPECT_EQ(StatusOf("s")["phase"], "Pending") << "its first of three";
+  ASSERT_EQ(runner_.submitted.size(), 5U);
+}
+
+TEST_F(SubmissionControllerTest, ADeadlineHoldsWhileItsEnvironmentIsWaitedFor) {
+  CreatePython("s", {{"activeDeadlineSeconds", 5}});
+  Done(NoEnvironment());
+  Advance(std::chrono::seconds(2));
+  Done(NoEnvironment());
+  Advance(std::chrono::seconds(6));
+  EXPECT_EQ(StatusOf("s")["reason"], "DeadlineExceeded");
+}
+
 TEST_F(SubmissionControllerTest, AProgramsOwnFailureIsNotTriedAgain) {
   CreatePython("s");
   api::RunResult result = Accepted("uid-default-s");

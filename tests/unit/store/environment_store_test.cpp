@@ -8,7 +8,9 @@
 #include <functional>
 
 #include "common/base/file.h"
+#include "executor-agent/store/install.h"
 #include "executor-agent/store/store_layout.h"
+#include "executor-agent/store/store_lock.h"
 
 namespace envicutor::agent {
 namespace {
@@ -126,6 +128,39 @@ TEST_F(EnvironmentStoreTest, RefusesAViewThatIsNoFolder) {
   EXPECT_EQ(NewEnvironmentStore(root_)->Get(kHash).status().code(), Code::kFailedPrecondition);
   std::filesystem::create_directory_symlink("/", view);
   EXPECT_EQ(NewEnvironmentStore(root_)->Get(kHash).status().code(), Code::kFailedPrecondition);
+}
+
+TEST_F(EnvironmentStoreTest, WhatIsHeldIsNotRemoved) {
+  Write(Built());
+  const StoreLayout layout(root_);
+  const auto store = NewEnvironmentStore(root_);
+  auto held = store->Get(kHash);
+  ASSERT_TRUE(held.ok());
+  // By whatever process: it is a lock on the store, not in this object.
+  EXPECT_EQ(UninstallEnvironment(layout, kHash).code(), Code::kUnavailable);
+  EXPECT_TRUE(NewEnvironmentStore(root_)->Get(kHash).ok());
+  held = NotFound("released");
+  EXPECT_TRUE(UninstallEnvironment(layout, kHash).ok());
+  EXPECT_EQ(store->Get(kHash).status().code(), Code::kNotFound);
+  EXPECT_FALSE(std::filesystem::exists(layout.ViewDir(kHash)));
+  EXPECT_TRUE(UninstallEnvironment(layout, kHash).ok()) << "once more is no mistake";
+  EXPECT_EQ(UninstallEnvironment(layout, "../x").code(), Code::kInvalidArgument);
+}
+
+TEST_F(EnvironmentStoreTest, LocksOfAStore) {
+  const StoreLayout layout(root_);
+  const std::chrono::milliseconds none{0};
+  {
+    const auto fetch = LockStore(layout, StoreUse::kFetch, none);
+    ASSERT_TRUE(fetch.ok());
+    EXPECT_TRUE(LockStore(layout, StoreUse::kFetch, none).ok()) << "fetches go on side by side";
+    EXPECT_TRUE(LockStore(layout, StoreUse::kBuild, none).ok()) << "and beside a build";
+    EXPECT_EQ(LockForCollection(layout).status().code(), Code::kUnavailable);
+  }
+  const auto collection = LockForCollection(layout);
+  ASSERT_TRUE(collection.ok());
+  EXPECT_EQ(LockStore(layout, StoreUse::kFetch, none).status().code(), Code::kUnavailable);
+  EXPECT_EQ(LockStore(layout, StoreUse::kBuild, none).status().code(), Code::kUnavailable);
 }
 
 class FakeSource final : public EnvironmentSource {

@@ -2,12 +2,15 @@
 // busy machine is busy for all of them.
 //
 //   sandbox_bench [--runs N] [--rounds N] [--isolate PATH] [--only WORD]
+//   sandbox_bench --leak N        memory of this process over N whole cycles of the native engine
+//   sandbox_bench --fairness N    CPU time of the same work alone, and with every slot busy
 //
 // Needs root. Times of a shared machine mean little; the ratios are what
 // docs/performance-sandbox.md has. Always exits 0 when all ran: this is no test.
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -31,6 +34,8 @@ struct Options {
   int rounds = 10;
   std::string isolate;
   std::string only;
+  int leak = 0;
+  int fairness = 0;
 };
 
 [[noreturn]] void Die(const std::string& why) {
@@ -51,8 +56,12 @@ Options Parse(int argc, char** argv) {
       options.isolate = argv[i + 1];
     } else if (name == "--only") {
       options.only = argv[i + 1];
+    } else if (name == "--leak") {
+      options.leak = std::atoi(argv[i + 1]);
+    } else if (name == "--fairness") {
+      options.fairness = std::atoi(argv[i + 1]);
     } else {
-      Die("unknown option " + name + " (--runs --rounds --isolate --only)");
+      Die("unknown option " + name + "; see the top of tests/bench/main.cpp");
     }
   }
   return options;
@@ -88,6 +97,65 @@ void AddEngine(Sandbox& sandbox, const std::string& name, const BoxEnvironment& 
            MustExit(MustMake(sandbox.NewBox(environment, kDisk))->Run(World::Spec({}), {}));
          }});
   }
+}
+
+// A box with one file of so many bytes, copied, a stage in the copy: a test of tests[].
+void AddClones(Sandbox& sandbox, const BoxEnvironment& environment,
+               std::vector<std::unique_ptr<Box>>* boxes, std::vector<Contestant>* contestants) {
+  for (const int64_t kib : {16, 1024, 16 * 1024}) {
+    boxes->push_back(MustMake(sandbox.NewBox(environment, kDisk)));
+    Box* const box = boxes->back().get();
+    const Status written =
+        box->WriteFile({"program", std::string(static_cast<size_t>(kib) << 10, 'x'), true});
+    if (!written.ok()) Die(written.ToString());
+    contestants->push_back(
+        {"native, stage in a copy of " + std::to_string(kib) + " KiB", 1, [box](int) {
+           Result<std::unique_ptr<Box>> clone = box->Clone();
+           MustExit(MustMake(std::move(clone))->Run(World::Spec({}), {}));
+         }});
+  }
+}
+
+std::unique_ptr<Sandbox> MustMakeNative(const World& world) {
+  Result<std::unique_ptr<Sandbox>> native = world.MakeSandbox("native", kMaxWorkers, "");
+  if (!native.ok()) Die(native.status().ToString());
+  std::printf("native: %s%s\n", (*native)->Info().detail.c_str(),
+              (*native)->Info().degraded ? " (DEGRADED: no memory and pids limits)" : "");
+  return std::move(*native);
+}
+
+void Leak(int cycles) {
+  const World world;
+  const std::unique_ptr<Sandbox> native = MustMakeNative(world);
+  for (int i = 1; i <= cycles; ++i) {
+    MustExit(MustMake(native->NewBox(world.environment(), kDisk))
+                 ->Run(World::Spec({"stdout", "1000"}), {}));
+    if (i == 1000 || i == cycles || (cycles >= 10 && i % (cycles / 10) == 0))
+      std::printf("%6d cycles: %s\n", i, MemoryOfThisProcess().c_str());
+  }
+}
+
+void Fairness(int runs) {
+  const World world;
+  const std::unique_ptr<Sandbox> native = MustMakeNative(world);
+  std::vector<double> medians;
+  for (const int workers : {1, kMaxWorkers, 1, kMaxWorkers}) {
+    std::mutex mutex;
+    std::vector<double> millis;
+    (void)Measure(workers, runs, [&](int) {
+      const StageOutcome outcome =
+          MustMake(native->NewBox(world.environment(), kDisk))->Run(World::Spec({"work"}), {});
+      MustExit(outcome);
+      const std::lock_guard lock(mutex);
+      millis.push_back(static_cast<double>(outcome.cpu_time_micros) / 1000);
+    });
+    std::sort(millis.begin(), millis.end());
+    std::printf("%d at a time: median %.2f ms of CPU, fastest %.2f, 9 of 10 below %.2f\n", workers,
+                millis[millis.size() / 2], millis.front(), millis[millis.size() * 9 / 10]);
+    medians.push_back(millis[millis.size() / 2]);
+  }
+  const double alone = medians[0] + medians[2];
+  std::printf("all slots busy / alone: %.3f\n", (medians[1] + medians[3]) / alone);
 }
 
 void Print(const std::vector<Contestant>& contestants) {
@@ -128,12 +196,10 @@ void Run(const Options& options) {
     contestants.push_back(
         {"posix_spawn", workers, [&world](int) { SpawnAndWait({world.noop()}); }});
   }
-  Result<std::unique_ptr<Sandbox>> native = world.MakeSandbox("native", kMaxWorkers, "");
-  if (!native.ok()) Die(native.status().ToString());
+  const std::unique_ptr<Sandbox> native = MustMakeNative(world);
   std::vector<std::unique_ptr<Box>> boxes;
-  AddEngine(**native, "native", world.environment(), &boxes, &contestants);
-  std::printf("native: %s%s\n", (*native)->Info().detail.c_str(),
-              (*native)->Info().degraded ? " (DEGRADED: no memory and pids limits)" : "");
+  AddEngine(*native, "native", world.environment(), &boxes, &contestants);
+  AddClones(*native, world.environment(), &boxes, &contestants);
 
   Result<std::unique_ptr<Sandbox>> isolate = Unavailable("not asked for");
   if (raw != nullptr) {
@@ -165,6 +231,14 @@ void Run(const Options& options) {
 }  // namespace envicutor::agent::bench
 
 int main(int argc, char** argv) {
-  envicutor::agent::bench::Run(envicutor::agent::bench::Parse(argc, argv));
+  using namespace envicutor::agent::bench;
+  const Options options = Parse(argc, argv);
+  if (options.leak > 0) {
+    Leak(options.leak);
+  } else if (options.fairness > 0) {
+    Fairness(options.fairness);
+  } else {
+    Run(options);
+  }
   return 0;
 }

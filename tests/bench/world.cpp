@@ -202,6 +202,23 @@ double CpuSeconds() {
   return total;
 }
 
+std::string MemoryOfThisProcess() {
+  std::string text;
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    for (const char* name : {"VmRSS:", "RssAnon:", "VmHWM:"}) {
+      if (!line.starts_with(name)) continue;
+      std::string words;
+      for (const char c : line) {
+        if (c != '\t' && (c != ' ' || (!words.empty() && words.back() != ' '))) words += c;
+      }
+      text += words + ", ";
+    }
+  }
+  const auto fds = fs::directory_iterator("/proc/self/fd");
+  return text + std::to_string(std::distance(fs::begin(fds), fs::end(fds))) + " descriptors";
+}
+
 double Times::Median() const {
   std::vector<double> sorted = seconds;
   std::sort(sorted.begin(), sorted.end());

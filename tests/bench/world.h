@@ -70,6 +70,9 @@ void SpawnAndWait(const std::vector<std::string>& argv,
 // used: what a run costs whoever else uses the machine.
 [[nodiscard]] double CpuSeconds();
 
+// Resident, anonymous and peak memory, and open descriptors, as text.
+[[nodiscard]] std::string MemoryOfThisProcess();
+
 // Seconds of each call of `once(worker)`, `runs` a worker, all workers at once.
 struct Times {
   std::vector<double> seconds;

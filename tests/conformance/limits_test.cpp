@@ -1,4 +1,5 @@
 // Every limit: under it, at it, over it.
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
@@ -79,9 +80,14 @@ TEST_P(Conformance, ExtraTimeLetsAProgramShowItsTrueTime) {
 TEST_P(Conformance, StartUpIsNotChargedToTheProgram) {
   const auto box = NewBox();
   (void)ProbeIn(*box, {});
-  const StageOutcome outcome = ProbeIn(*box, {});
-  EXPECT_TRUE(Exited(outcome, 0));
-  EXPECT_LT(outcome.cpu_time_micros, 60'000);
+  // The least of a few: a test machine charges what its host stole to who was running just then.
+  int64_t least = std::numeric_limits<int64_t>::max();
+  for (int i = 0; i < 5; ++i) {
+    const StageOutcome outcome = ProbeIn(*box, {});
+    EXPECT_TRUE(Exited(outcome, 0));
+    least = std::min(least, outcome.cpu_time_micros);
+  }
+  EXPECT_LT(least, 60'000);
 }
 
 TEST_P(Conformance, WallTimeIsExact) {

@@ -8,6 +8,7 @@
 #   unit       GoogleTest programs and the seeded simulation
 #   sandbox    the conformance suite in the cgroup-v2 test machine (tests/node)
 #   nix        environments built for real with Nix
+#   cache      a signed cache spoiled in every way, faults, a second node that only fetches
 #   e2e        envicutor up, kubectl, every sample program, chaos, lifecycle
 #   docs       the commands of getting-started and the tutorials, typed one after the other
 #   observe    Prometheus scrapes a running system: every metric, alert and panel; logs and events
@@ -22,7 +23,7 @@ cd "$(dirname "$0")/.."
 logs=build/test-logs
 mkdir -p "$logs"
 stages=("$@")
-[ ${#stages[@]} -gt 0 ] || stages=(packages lint build unit sandbox nix e2e docs observe real helm images asan)
+[ ${#stages[@]} -gt 0 ] || stages=(packages lint build unit sandbox nix cache e2e docs observe real helm images asan)
 jobs=${JOBS:-$(nproc)}
 export CTEST_OUTPUT_ON_FAILURE=1
 passed=0 failed=0 skipped=0
@@ -113,6 +114,10 @@ observe() {
   ENVICUTOR_BIN="$PWD/build/release/bin" /usr/bin/python3 -m pytest tests/observability
 }
 
+cache() {
+  ENVICUTOR_BIN="$PWD/build/release/bin" /usr/bin/python3 -m pytest tests/cache
+}
+
 real() { /usr/bin/python3 -m pytest tests/real; }
 
 helm() { ENVICUTOR_BIN="$PWD/build/release/bin" /usr/bin/python3 -m pytest tests/helm; }
@@ -141,6 +146,7 @@ for name in "${stages[@]}"; do
     unit) stage unit unit release ;;
     sandbox) stage sandbox sandbox ;;
     nix) stage nix tests/nix/run.sh build/release/bin ;;
+    cache) stage cache cache ;;
     e2e) stage e2e e2e ;;
     docs) stage docs docs ;;
     observe) stage observe observe ;;

@@ -6,6 +6,7 @@
 #include "standalone/apiserver/core/builtin.h"
 #include "standalone/apiserver/core/metadata.h"
 #include "standalone/apiserver/core/object.h"
+#include "standalone/apiserver/core/quota.h"
 
 namespace envicutor::standalone {
 namespace {
@@ -79,11 +80,9 @@ std::optional<ApiError> Api::AdmitFields(const ResourceInfo& resource, Json* obj
   }
   if (!unknown.empty()) {
     if (options.field_validation == FieldValidation::kStrict) {
-      return BadRequestError(resource.crd == nullptr
-                                 ? resource.kind + " in version \"" + resource.version +
-                                       "\" cannot be handled as a " + resource.kind +
-                                       ": strict decoding error: " + Join(unknown)
-                                 : "strict decoding error: " + Join(unknown));
+      return BadRequestError(resource.kind + " in version \"" + resource.version +
+                             "\" cannot be handled as a " + resource.kind +
+                             ": strict decoding error: " + Join(unknown));
     }
     for (std::string& warning : unknown) warnings->push_back(std::move(warning));
   }
@@ -127,6 +126,9 @@ std::optional<ApiError> Api::Admit(const ResourceInfo& resource, const Json* old
       if (auto error = PrepareBuiltin(resource, old, object, now)) return error;
     }
     if (subresource.empty()) causes = ValidateBuiltin(resource, *object, old);
+    if (subresource.empty() && resource.StorageName() == kQuotas) {
+      for (std::string& warning : QuotaWarnings(*object)) warnings->push_back(std::move(warning));
+    }
   }
   const Causes meta = ValidateMetadata(*object, old, resource);
   causes.insert(causes.begin(), meta.begin(), meta.end());

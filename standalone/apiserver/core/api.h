@@ -153,6 +153,7 @@ class Api {
   const Clock* clock_;
   IdSource* ids_;
   std::function<void()> on_change_;
+  std::mutex quota_mutex_;
   mutable std::mutex registry_mutex_;
   std::map<std::string, std::shared_ptr<const schema::CompiledCrd>> crds_;
   std::shared_ptr<const Registry> registry_;

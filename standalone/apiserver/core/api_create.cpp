@@ -2,6 +2,7 @@
 #include "standalone/apiserver/core/api.h"
 #include "standalone/apiserver/core/metadata.h"
 #include "standalone/apiserver/core/object.h"
+#include "standalone/apiserver/core/quota.h"
 
 namespace envicutor::standalone {
 namespace {
@@ -109,6 +110,12 @@ ApiResult<Answer> Api::CreateOnce(const ResourceInfo& resource, const std::strin
   const std::string key = KeyOf(ns, name);
   if (store_->GetHead(resource.StorageName(), key) != nullptr) {
     return AlreadyExistsError(resource.Target(name));
+  }
+  // Creates in a namespace with a quota take turns, so that none is counted without the other.
+  std::unique_lock<std::mutex> turn;
+  if (resource.namespaced && store_->AnyHead(std::string(kQuotas), ns + "/")) {
+    turn = std::unique_lock(quota_mutex_);
+    if (auto error = CheckQuotas(*store_, resource, ns, name)) return *error;
   }
   StoreWrite write;
   write.resource = resource.StorageName();

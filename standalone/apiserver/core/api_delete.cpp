@@ -32,16 +32,17 @@ std::optional<ApiError> CheckPreconditions(const ResourceInfo& resource, const J
                                            const DeleteQuery& query) {
   const std::string uid = MetaString(object, "uid");
   if (!query.uid.empty() && query.uid != uid) {
-    return ConflictError(
-        resource.Target(NameOf(object)),
-        "Precondition failed: UID in precondition: " + query.uid + ", UID in object meta: " + uid);
+    return ConflictError(resource.KindTarget(NameOf(object)),
+                         "the UID in the precondition (" + query.uid +
+                             ") does not match the UID in record (" + uid +
+                             "). The object might have been deleted and then recreated");
   }
   const std::string version = MetaString(object, "resourceVersion");
   if (!query.resource_version.empty() && query.resource_version != version) {
-    return ConflictError(
-        resource.Target(NameOf(object)),
-        "Precondition failed: ResourceVersion in precondition: " + query.resource_version +
-            ", ResourceVersion in object meta: " + version);
+    return ConflictError(resource.KindTarget(NameOf(object)),
+                         "the ResourceVersion in the precondition (" + query.resource_version +
+                             ") does not match the ResourceVersion in record (" + version +
+                             "). The object might have been modified");
   }
   return std::nullopt;
 }

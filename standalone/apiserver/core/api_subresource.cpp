@@ -12,7 +12,8 @@ Json Success() {
   return {{"kind", "Status"},
           {"apiVersion", "v1"},
           {"metadata", Json::object()},
-          {"status", "Success"}};
+          {"status", "Success"},
+          {"code", 201}};
 }
 
 const Json& AtPath(const Json& object, const std::vector<std::string>& path) {

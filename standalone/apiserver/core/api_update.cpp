@@ -145,12 +145,15 @@ ApiResult<Answer> Api::Modify(const ResourceInfo& resource, const std::string& n
     write.expected = stored;
     if (ReadyToRemove(resource, object)) {
       // The last finalizer is gone: the deletion that waited for it happens now. The final state
-      // that watchers see is the one before.
-      write.object.reset();
+      // that watchers see is the one before; the one who took it away sees what it made.
+      API_ASSIGN(answer, Commit(resource, std::move(write), options, std::move(answer)));
+      const std::string revision = MetaString(answer.object, "resourceVersion");
+      answer.object = std::move(object);
+      answer.object["metadata"]["resourceVersion"] = revision;
     } else {
       write.object = std::move(object);
+      API_ASSIGN(answer, Commit(resource, std::move(write), options, std::move(answer)));
     }
-    API_ASSIGN(answer, Commit(resource, std::move(write), options, std::move(answer)));
     if (answer.code != 0) return answer;
   }
   return ModifiedError(resource.Target(name));
@@ -161,12 +164,16 @@ ApiResult<Answer> Api::Update(const ResourceInfo& resource, const std::string& n
                               const Json& object, const WriteOptions& options) {
   if (resource.crd != nullptr && MetaString(object, "resourceVersion").empty()) {
     // As kube-apiserver: custom resources have no unconditional update.
+    if (const std::string own = MetaString(object, "name"); !own.empty() && own != name) {
+      return BadRequestError("the name of the object (" + own +
+                             ") does not match the name on the URL (" + name + ")");
+    }
     if (store_->GetHead(resource.StorageName(), KeyOf(ns, name)) == nullptr) {
       return NotFoundError(resource.Target(name));
     }
-    return InvalidError(resource.Target(name),
-                        {schema::InvalidError("metadata.resourceVersion", "0x0",
-                                              "must be specified for an update")});
+    return InvalidError(
+        resource.Target(name),
+        {schema::InvalidError("metadata.resourceVersion", "0", "must be specified for an update")});
   }
   return Modify(
       resource, ns, name, subresource, [&object](const Json&) -> ApiResult<Json> { return object; },

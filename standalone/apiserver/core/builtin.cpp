@@ -3,6 +3,7 @@
 #include "common/base/encoding.h"
 #include "standalone/apiserver/core/metadata.h"
 #include "standalone/apiserver/core/object.h"
+#include "standalone/apiserver/core/quota.h"
 
 namespace envicutor::standalone {
 namespace {
@@ -128,6 +129,7 @@ Causes ValidateBuiltin(const ResourceInfo& resource, const Json& object, const J
   const std::string name = resource.StorageName();
   Causes causes;
   if (name == kPods) return ValidatePod(object, old);
+  if (name == kQuotas) return ValidateQuota(object);
   if (name == "/configmaps") {
     ValidateKeysAndSize(object, {"data", "binaryData"}, &causes);
     ValidateImmutable(object, old, {"data", "binaryData"}, &causes);
@@ -149,6 +151,16 @@ Causes ValidateBuiltin(const ResourceInfo& resource, const Json& object, const J
         if (At(object, {"data", key}).is_null()) {
           causes.push_back(schema::RequiredError("data[" + std::string(key) + "]", ""));
         }
+      }
+    }
+  } else if (name == "coordination.k8s.io/leases") {
+    for (const char* member : {"leaseDurationSeconds", "leaseTransitions"}) {
+      const Json& value = At(object, {"spec", member});
+      const bool duration = member[5] == 'D';
+      if (value.is_number_integer() && value.get<int64_t>() < (duration ? 1 : 0)) {
+        causes.push_back(schema::InvalidError(
+            "spec." + std::string(member), ShowValue(value),
+            duration ? "must be greater than 0" : "must be greater than or equal to 0"));
       }
     }
   } else if (name == "/events") {

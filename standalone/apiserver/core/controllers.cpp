@@ -1,6 +1,7 @@
 #include "standalone/apiserver/core/controllers.h"
 
 #include "standalone/apiserver/core/object.h"
+#include "standalone/apiserver/core/quota.h"
 
 namespace envicutor::standalone {
 namespace {
@@ -24,6 +25,7 @@ bool Controllers::Step() {
     wrote = EmptyNamespace(ns) || wrote;
   }
   for (const std::string& crd : std::set<std::string>(crds_)) wrote = EmptyCrd(crd) || wrote;
+  for (const std::string& ns : std::exchange(counted_, {})) wrote = RefreshQuotas(ns) || wrote;
   return ExpireEvents() || wrote;
 }
 
@@ -93,6 +95,9 @@ void Controllers::Index(const std::string& resource, const std::string& key, con
 void Controllers::Absorb(const std::string& resource, const Change& change) {
   const Ref ref(resource, change.key);
   const Json& object = change.object->json;
+  if (change.type != ChangeType::kModified || resource == kQuotas) {
+    if (const std::string ns = NamespaceOf(object); !ns.empty()) counted_.insert(ns);
+  }
   if (change.type == ChangeType::kDeleted) {
     Index(resource, change.key, nullptr);
     terminating_.erase(ref);

@@ -33,6 +33,7 @@ class Controllers {
   bool EmptyNamespace(const std::string& name);
   bool EmptyCrd(const std::string& name);
   bool ExpireEvents();
+  bool RefreshQuotas(const std::string& ns);
   bool EnsureServiceAccount(const std::string& ns);
   [[nodiscard]] ResourcePtr ResourceOf(const std::string& storage_name) const;
   // Whether the owner that `reference` of an object in `ns` names exists.
@@ -52,6 +53,7 @@ class Controllers {
   std::set<std::string> namespaces_;                 // terminating
   std::set<std::string> crds_;                       // terminating
   std::set<std::string> new_namespaces_;
+  std::set<std::string> counted_;  // namespaces in which something came or went
 };
 
 }  // namespace envicutor::standalone

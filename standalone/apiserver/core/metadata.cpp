@@ -46,8 +46,9 @@ void ValidateName(const Json& object, const ResourceInfo& resource, Causes* caus
   }
   if (resource.group.empty() && resource.plural == "namespaces") {
     if (!IsDns1123Label(name)) {
-      causes->push_back(
-          schema::InvalidError("metadata.name", ShowValue(name), Dns1123LabelMessage()));
+      causes->push_back(schema::InvalidError(
+          "metadata.name", ShowValue(name),
+          name.find('.') == std::string::npos ? Dns1123LabelMessage() : "must not contain dots"));
     }
   } else if (!IsDns1123Subdomain(name)) {
     causes->push_back(schema::InvalidError(
@@ -94,12 +95,13 @@ void ValidateAnnotations(const Json& annotations, Causes* causes) {
 void ValidateOwners(const Json& owners, Causes* causes) {
   bool has_controller = false;
   for (size_t i = 0; i < owners.size(); ++i) {
-    const std::string path = "metadata.ownerReferences[" + std::to_string(i) + "]";
     for (const char* member : {"apiVersion", "kind", "name", "uid"}) {
-      if (GetString(owners[i], member).empty()) {
-        causes->push_back(schema::InvalidError(path + "." + member, "\"\"",
-                                               std::string(member) + " must not be empty"));
-      }
+      if (!GetString(owners[i], member).empty()) continue;
+      // Without the index and in these words, as kube-apiserver.
+      causes->push_back(schema::InvalidError(
+          "metadata.ownerReferences." + std::string(member), "\"\"",
+          std::string_view(member) == "apiVersion" ? "version must not be empty"
+                                                   : "must not be empty"));
     }
     if (GetBool(owners[i], "controller")) {
       if (has_controller) {
@@ -118,17 +120,18 @@ void ValidateFinalizers(const Json& object, const Json* old, Causes* causes) {
   for (size_t i = 0; i < finalizers.size(); ++i) {
     const auto& name = finalizers[i].get_ref<const std::string&>();
     if (!IsQualifiedName(name)) {
-      causes->push_back(schema::InvalidError("metadata.finalizers[" + std::to_string(i) + "]",
-                                             ShowValue(name), kQualifiedNameMessage));
+      causes->push_back(
+          schema::InvalidError("metadata.finalizers", ShowValue(name), kQualifiedNameMessage));
     }
     if (old != nullptr && !HasFinalizer(*old, name)) added.push_back(name);
   }
   if (old != nullptr && IsTerminating(*old) && !added.empty()) {
+    const std::string shown = DumpJson(added);  // ["a","b"]
     causes->push_back(schema::ForbiddenError(
         "metadata.finalizers",
         "no new finalizers can be added if the object is being deleted, found new finalizers "
-        "[]string" +
-            DumpJson(added)));
+        "[]string{" +
+            shown.substr(1, shown.size() - 2) + "}"));
   }
 }
 

@@ -1,7 +1,8 @@
-// The controllers that empty what is going away: namespaces and CRDs; and the default
-// ServiceAccount.
+// The controllers that empty what is going away: namespaces and CRDs; the default ServiceAccount;
+// what quotas have used.
 #include "standalone/apiserver/core/controllers.h"
 #include "standalone/apiserver/core/object.h"
+#include "standalone/apiserver/core/quota.h"
 
 namespace envicutor::standalone {
 namespace {
@@ -87,6 +88,25 @@ bool Controllers::ExpireEvents() {
     query.resource_version = MetaString(event->json, "resourceVersion");
     wrote =
         api_->Delete(*resource, NamespaceOf(event->json), NameOf(event->json), query).ok() || wrote;
+  }
+  return wrote;
+}
+
+// status.used of the namespace's quotas, for people: a create counts for itself.
+bool Controllers::RefreshQuotas(const std::string& ns) {
+  const ResourcePtr resource = ResourceOf(std::string(kQuotas));
+  if (resource == nullptr || !api_->store().AnyHead(std::string(kQuotas), ns + "/")) return false;
+  const std::vector<ResourcePtr> kinds = api_->registry()->StorageResources();
+  bool wrote = false;
+  for (const ObjectPtr& quota : api_->store().List(std::string(kQuotas), ns + "/").objects) {
+    Json status = QuotaStatus(api_->store(), kinds, quota->json);
+    if (At(quota->json, {"status"}) == status) continue;
+    const auto set = [&status](const Json& current) -> ApiResult<Json> {
+      Json changed = current;
+      changed["status"] = status;
+      return changed;
+    };
+    wrote = api_->Modify(*resource, ns, NameOf(quota->json), "status", set, {}).ok() || wrote;
   }
   return wrote;
 }

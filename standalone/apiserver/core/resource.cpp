@@ -28,6 +28,7 @@ const std::vector<BuiltinKind>& BuiltinKinds() {
       {"", "v1", "namespaces", "Namespace", false, true, {"ns"}, {"finalize"}, {}},
       {"", "v1", "nodes", "Node", false, true, {"no"}, {}, {}},
       {"", "v1", "pods", "Pod", true, true, {"po"}, {"binding", "eviction", "log"}, {"all"}},
+      {"", "v1", "resourcequotas", "ResourceQuota", true, true, {"quota"}, {}, {}},
       {"", "v1", "secrets", "Secret", true, false, {}, {}, {}},
       {"", "v1", "serviceaccounts", "ServiceAccount", true, false, {"sa"}, {}, {}},
       {"apiextensions.k8s.io",

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <cmath>
 #include <set>
+#include <sstream>
 
 #include "common/base/encoding.h"
 #include "standalone/apiserver/http/protobuf.h"
@@ -178,20 +179,42 @@ bool BlockTooDeep(std::string_view text) {
   return false;
 }
 
+class IgnoreEvents final : public YAML::EventHandler {
+ public:
+  void OnDocumentStart(const YAML::Mark&) override {}
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                       YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t,
+                  YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+};
+
+// Not YAML::LoadAll: a document that begins with "," is an endless number of empty ones to yaml-cpp
+// 0.7, which eats all memory.
+bool HasMoreDocuments(const std::string& text) {
+  std::istringstream stream(text);
+  YAML::Parser parser(stream);
+  IgnoreEvents ignore;
+  return parser.HandleNextDocument(ignore) && parser.HandleNextDocument(ignore);
+}
+
 ApiResult<Body> DecodeYaml(std::string_view bytes) {
   if (!IsUtf8(bytes)) return BadRequestError("error decoding YAML: the body is not UTF-8");
   if (FlowTooDeep(bytes) || BlockTooDeep(bytes)) {
     return BadRequestError("the YAML is nested too deeply");
   }
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(bytes));
-    if (documents.size() != 1) {
-      return BadRequestError("the body must be one YAML document, not " +
-                             std::to_string(documents.size()));
-    }
+    const std::string text(bytes);
+    if (HasMoreDocuments(text)) return BadRequestError("the body must be one YAML document");
     YamlReader reader;
     Body body;
-    API_ASSIGN(body.json, reader.Read(documents[0], 0, ""));
+    API_ASSIGN(body.json, reader.Read(YAML::Load(text), 0, ""));
     body.duplicate_fields = reader.Take();
     return body;
   } catch (const YAML::Exception& error) {

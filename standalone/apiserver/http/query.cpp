@@ -15,8 +15,9 @@ ApiError BadParameter(const std::string& name, const std::string& value, std::st
 ApiResult<bool> DryRun(const std::string& value) {
   if (value.empty()) return false;
   if (value == "All") return true;
-  return InvalidError({"meta.k8s.io", "CreateOptions", ""},
-                      {schema::NotSupportedError("dryRun", ShowValue(value), {"All"})});
+  return InvalidError(
+      {"meta.k8s.io", "CreateOptions", ""},
+      {schema::NotSupportedError("dryRun", ShowValue(Json::array({value})), {"All"})});
 }
 
 }  // namespace
@@ -68,6 +69,14 @@ ApiResult<ListQuery> ReadListQuery(const http::ServerRequest& request, const Req
     return BadParameter("resourceVersionMatch", query.resource_version_match,
                         "must be Exact or NotOlderThan");
   }
+  if (!query.resource_version_match.empty() && query.resource_version.empty() &&
+      !BoolQuery(request, "sendInitialEvents")) {
+    return InvalidError(
+        {"meta.k8s.io", "ListOptions", ""},
+        {schema::ForbiddenError(
+            "resourceVersionMatch",
+            "resourceVersionMatch is forbidden unless resourceVersion is provided")});
+  }
   API_ASSIGN(query.limit, IntQuery(request, "limit", 0));
   if (!info.name.empty()) {  // a watch of one object
     if (!query.field_selector.empty()) query.field_selector += ",";
@@ -91,7 +100,15 @@ ApiResult<DeleteQuery> ReadDeleteQuery(const http::ServerRequest& request) {
     }
     query.grace_period_seconds = GetInt(options, "gracePeriodSeconds", query.grace_period_seconds);
     query.propagation = GetString(options, "propagationPolicy", query.propagation);
-    if (GetBool(options, "orphanDependents")) query.propagation = "Orphan";
+    if (!At(options, {"orphanDependents"}).is_null()) {
+      if (!query.propagation.empty()) {
+        return InvalidError(
+            {"meta.k8s.io", "DeleteOptions", ""},
+            {schema::InvalidError("propagationPolicy", ShowValue(query.propagation),
+                                  "orphanDependents and deletionPropagation cannot be both set")});
+      }
+      query.propagation = GetBool(options, "orphanDependents") ? "Orphan" : "Background";
+    }
     query.uid = GetString(At(options, {"preconditions"}), "uid");
     query.resource_version = GetString(At(options, {"preconditions"}), "resourceVersion");
     const Json& dry_run = At(options, {"dryRun"});
@@ -105,7 +122,7 @@ ApiResult<DeleteQuery> ReadDeleteQuery(const http::ServerRequest& request) {
     return InvalidError(
         {"meta.k8s.io", "DeleteOptions", ""},
         {schema::NotSupportedError("propagationPolicy", ShowValue(query.propagation),
-                                   {"Background", "Foreground", "Orphan"})});
+                                   {"Foreground", "Background", "Orphan", "nil"})});
   }
   return query;
 }

@@ -33,12 +33,12 @@ std::optional<ApiError> ApiHandler::ServeWatch(const Call& call) {
   watch.deadline = api_->clock().Now() + std::chrono::seconds(seconds);
 
   const bool initial_events = BoolQuery(call.request, "sendInitialEvents");
-  if (initial_events && (query->resource_version_match != "NotOlderThan" || !watch.bookmarks)) {
+  if (initial_events && query->resource_version_match != "NotOlderThan") {
     return InvalidError(
         {"meta.k8s.io", "ListOptions", ""},
-        {schema::ForbiddenError("sendInitialEvents",
-                                "sendInitialEvents requires setting resourceVersionMatch to "
-                                "NotOlderThan and allowWatchBookmarks to true")});
+        {schema::ForbiddenError(
+            "resourceVersionMatch",
+            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")});
   }
   const bool from_now = query->resource_version.empty() || query->resource_version == "0";
   std::string initial;

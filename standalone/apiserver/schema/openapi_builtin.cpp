@@ -89,6 +89,8 @@ std::vector<OpenApiResource> BuiltinOpenApiResources() {
             {{"data", Texts("UTF-8 text by key.")},
              {"binaryData", Texts("Other bytes, in base64, by key.")},
              {"immutable", Flag("Whether the data can be changed.")}})},
+      {"", "v1", "ResourceQuota", "resourcequotas", true, true, false,
+       Kind("ResourceQuota sets aggregate quota restrictions enforced per namespace.", with_spec)},
       {"", "v1", "Secret", "secrets", true, false, false,
        Kind("Secret holds secret data of a certain type.",
             {{"data", Texts("Bytes in base64 by key.")},

@@ -201,7 +201,7 @@ std::vector<FieldError> Schema::Validate(const Json& object, const Json* old) co
   std::vector<FieldError> errors;
   ValidateValues(object, *root_, &errors);
   if (std::any_of(errors.begin(), errors.end(), Blocks)) {
-    errors.push_back(InvalidError("<nil>", "\"null\"",
+    errors.push_back(InvalidError("<nil>", "null",
                                   "some validation rules were not checked because the object was "
                                   "invalid; correct the existing errors to complete validation"));
     return errors;

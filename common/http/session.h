@@ -18,6 +18,7 @@
 #include <optional>
 #include <string>
 
+#include "common/http/chunk_guard.h"
 #include "common/http/exchange.h"
 #include "common/http/session_core.h"
 #include "common/http/tls_context.h"
@@ -133,16 +134,21 @@ class Session final : public SessionBase, public std::enable_shared_from_this<Se
   void Parse() {
     if (buffer_.size() > 0 && !parser_) {
       parser_.emplace();
+      wanted_ = 1;
       parser_->eager(true);
       parser_->header_limit(static_cast<uint32_t>(core_->options.max_header_bytes));
       parser_->body_limit(core_->options.max_body_bytes);
       SetDeadline(Waiting::kRequest, core_->options.read_timeout);
     }
-    while (buffer_.size() > 0) {
+    while (buffer_.size() >= wanted_) {
       error_code error;
       const size_t used = parser_->put(buffer_.data(), error);
       buffer_.consume(used);
-      if (error == beast::http::error::need_more) break;
+      if (error == beast::http::error::need_more) {
+        wanted_ = BytesToGoOn(*parser_);
+        break;
+      }
+      wanted_ = 1;
       if (error) return Refuse(StatusOf(error), error.message());
       if (parser_->is_done()) return Dispatch();
       if (used == 0) break;
@@ -342,6 +348,7 @@ class Session final : public SessionBase, public std::enable_shared_from_this<Se
   std::optional<PeerIdentity> peer_;
   beast::flat_buffer buffer_;
   std::optional<beast::http::request_parser<beast::http::string_body>> parser_;
+  size_t wanted_ = 1;  // bytes in buffer_ before parser_ goes on
   std::deque<std::string> in_flight_;
   size_t offset_ = 0;  // of what is sent of in_flight_.front()
   uint64_t number_ = 0;

@@ -176,11 +176,13 @@ def test_inputs_events_builds_and_deletions_wait_for_the_right(real, cluster, op
         assert status_of(cluster, refused)["reason"] == "Rejected" and not events(cluster, refused)
         assert len(pods(cluster)) == real.executors + 1
         assert not cluster.get("runtime", language).get("status")
-    operator.allow_all_but("executorNamespaceRules configmaps delete")
+    cleaning = ("executorNamespaceRules configmaps delete", "executorNamespaceRules configmaps patch")
+    operator.allow_all_but(*cleaning)
     done = cluster.wait_finished([reads, builds])
     assert done[reads]["status"]["stages"]["run"]["stdout"] == "given\n"
     assert done[builds]["status"]["verdict"] == "Accepted", done[builds]["status"]
-    operator.misses("executorNamespaceRules configmaps delete")
+    for right in cleaning:
+        operator.misses(right)
     operator.allow_all_but()
     until(lambda: not [m for m in cluster.list("configmaps", EXECUTORS) if m["metadata"]["name"].startswith("builder-")],
           60, "what builds needed is removed")

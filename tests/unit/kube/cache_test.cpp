@@ -103,11 +103,11 @@ TEST_F(CacheTest, AListInPagesDeletesOnlyAtItsEnd) {
 
 // With summaries and without, the handlers are told the same in the same order.
 TEST_F(CacheTest, SummariesChangeNothingOfWhatIsTold) {
-  for (uint64_t seed = 1; seed <= 200; ++seed) {
+  for (uint64_t seed = 1; seed <= 50; ++seed) {
     std::mt19937_64 random(seed);
     Cache whole;
     Cache small(IsFinished);
-    for (int version = 1; version <= 200; ++version) {
+    for (int version = 1; version <= 100; ++version) {
       const std::string name = std::string(1, static_cast<char>('a' + random() % 4));
       const ObjectPtr present = whole.Get("ns/" + name);
       const bool done = present && IsFinished(*present);
@@ -129,7 +129,7 @@ TEST_F(CacheTest, SummariesChangeNothingOfWhatIsTold) {
 // 100,000 finished Submissions must fit beside 10,000 live ones in 200 MB. Counted in bytes that
 // the allocator gave, so that it does not depend on the machine.
 TEST_F(CacheTest, AFinishedOneCostsAFewHundredBytes) {
-  constexpr size_t kCount = 20'000;
+  constexpr size_t kCount = 5'000;
   const size_t before = ::mallinfo2().uordblks;
   for (size_t i = 0; i < kCount; ++i) {
     Json object = Object("submission-" + std::to_string(i), static_cast<int>(i), "Completed",

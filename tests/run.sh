@@ -15,6 +15,8 @@
 #   real       CRDs, operator and node against a real kube-apiserver (tests/tools builds it where there is Go)
 #   helm       the chart with the real helm: rendered, validated, installed, upgraded, uninstalled
 #   images     all images built with buildah; the executor's is booted and runs a program
+#   chaos      operators, executors, node and API server through a bad network, stops, kills, full disks, clock jumps
+#   fuzz       every parser of bytes from outside, a minute of libFuzzer with sanitizers (clang)
 #   asan       unit programs under address and undefined-behaviour sanitizers
 # Each stage's output goes to build/test-logs/STAGE.log; a failed one shows its end. The last lines
 # say what ran, what was skipped and why.
@@ -23,7 +25,7 @@ cd "$(dirname "$0")/.."
 logs=build/test-logs
 mkdir -p "$logs"
 stages=("$@")
-[ ${#stages[@]} -gt 0 ] || stages=(packages lint build unit sandbox nix cache e2e docs observe real helm images asan)
+[ ${#stages[@]} -gt 0 ] || stages=(packages lint build unit sandbox nix cache e2e docs observe real helm images chaos fuzz asan)
 jobs=${JOBS:-$(nproc)}
 export CTEST_OUTPUT_ON_FAILURE=1
 passed=0 failed=0 skipped=0
@@ -118,6 +120,13 @@ cache() {
   ENVICUTOR_BIN="$PWD/build/release/bin" /usr/bin/python3 -m pytest tests/cache
 }
 
+# Bounded; ENVICUTOR_CHAOS_SECONDS makes it long.
+chaos() { /usr/bin/python3 -m pytest tests/chaos; }
+
+fuzz() {
+  configure fuzz fuzzers && tests/fuzz/run.sh build/fuzz 60
+}
+
 real() { /usr/bin/python3 -m pytest tests/real; }
 
 helm() { ENVICUTOR_BIN="$PWD/build/release/bin" /usr/bin/python3 -m pytest tests/helm; }
@@ -153,6 +162,8 @@ for name in "${stages[@]}"; do
     real) stage real real ;;
     helm) stage helm helm ;;
     images) stage images images ;;
+    chaos) stage chaos chaos ;;
+    fuzz) stage fuzz fuzz ;;
     asan) stage asan asan ;;
     *) echo "unknown stage $name; see the top of tests/run.sh" >&2; exit 2 ;;
   esac

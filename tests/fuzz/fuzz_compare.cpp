@@ -1,17 +1,15 @@
 // Output comparison: a program's output against an expectation, both any bytes.
 #include <algorithm>
-#include <cstddef>
-#include <cstdint>
 #include <string>
 #include <string_view>
 
-#include "common/base/check.h"
 #include "executor-agent/run/compare.h"
+#include "tests/fuzz/target.h"
 
 using envicutor::agent::FirstDifference;
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  const std::string_view text(reinterpret_cast<const char*>(data), size);
+FUZZ_TARGET(fuzz_compare) {
+  const std::string_view text = data;
   const size_t half = text.find('\xff');
   const std::string_view left = text.substr(0, half);
   const std::string_view right = half == std::string_view::npos ? left : text.substr(half + 1);
@@ -27,5 +25,4 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
                                     std::count(right.begin(), right.end(), '\n'));
     CHECK(*line >= 1 && *line <= lines, "a line that is not there");
   }
-  return 0;
 }

@@ -1,11 +1,10 @@
 // The journal's reader: whatever a crash or a disk left. What it accepts it accepts again, alone.
 #include <algorithm>
-#include <cstddef>
-#include <cstdint>
 #include <string>
 #include <string_view>
 
 #include "executor-agent/journal/format.h"
+#include "tests/fuzz/target.h"
 
 namespace journal = envicutor::agent::journal;
 
@@ -23,8 +22,8 @@ void Read(std::string_view bytes) {
 
 }  // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  const std::string_view bytes(reinterpret_cast<const char*>(data), size);
+FUZZ_TARGET(fuzz_journal) {
+  const std::string_view bytes = data;
   Read(bytes);
   // A checksum is hard to guess: records made of the input's lines get behind it.
   std::string file(journal::kMagic);
@@ -37,5 +36,4 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     start = end + 1;
   }
   Read(file);
-  return 0;
 }

@@ -1,15 +1,14 @@
 // Limits as a person writes them: mistakes are listed, the rest survives the wire form.
-#include <cstddef>
-#include <cstdint>
 #include <string_view>
 
 #include "common/api/limits.h"
+#include "tests/fuzz/target.h"
 
 namespace api = envicutor::api;
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  const auto json = envicutor::ParseJson({reinterpret_cast<const char*>(data), size});
-  if (!json.ok()) return 0;
+FUZZ_TARGET(fuzz_limits) {
+  const auto json = envicutor::ParseJson(data);
+  if (!json.ok()) return;
   std::vector<std::string> errors;
   const api::Limits limits = api::ParseLimits(*json, "run.limits", &errors);
   const auto back = api::LimitsFromJson(api::LimitsToJson(limits));
@@ -18,5 +17,4 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       api::ResolveLimits({limits, limits}, {limits}, "run.limits", &errors);
   CHECK(resolved == limits, "resolving against itself changes nothing");
   static_cast<void>(api::LimitsFromJson(*json));
-  return 0;
 }

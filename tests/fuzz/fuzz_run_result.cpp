@@ -1,15 +1,14 @@
 // Run results, stage results and agent info from the wire.
-#include <cstddef>
-#include <cstdint>
 #include <string_view>
 
 #include "common/api/run.h"
+#include "tests/fuzz/target.h"
 
 namespace api = envicutor::api;
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  const auto json = envicutor::ParseJson({reinterpret_cast<const char*>(data), size});
-  if (!json.ok()) return 0;
+FUZZ_TARGET(fuzz_run_result) {
+  const auto json = envicutor::ParseJson(data);
+  if (!json.ok()) return;
   if (const auto result = api::RunResultFromJson(*json); result.ok()) {
     const envicutor::Json once = api::RunResultToJson(*result);
     const auto again = api::RunResultFromJson(once);
@@ -21,5 +20,4 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     CHECK(api::StageResultFromJson(api::StageResultToJson(*stage)).ok(), "another stage");
   }
   static_cast<void>(api::AgentInfoFromJson(*json));
-  return 0;
 }

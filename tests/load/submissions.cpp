@@ -29,6 +29,8 @@ namespace {
 
 constexpr const char* kRunLabel = "envicutor.io/load";
 constexpr int kDeleteThreads = 8;
+// Of docs/guarantees.md, P4: what is shorter than this costs two writes.
+constexpr Duration kQuiet = std::chrono::seconds(1);
 
 struct Run {
   Amount amount;
@@ -121,7 +123,8 @@ Json Report(const Run& run, const std::vector<Stamps>& stamps,
   std::vector<double> acknowledge;
   std::vector<double> overhead;
   std::map<std::string, int64_t> verdicts;
-  std::map<int, int64_t> writes;  // of others than the creator
+  std::map<int, int64_t> writes;  // the creator's included
+  int64_t unexplained = 0;
   SteadyTime last{};
   for (size_t i = 0; i < stamps.size(); ++i) {
     const End& end = ends.at(run.Name(static_cast<int64_t>(i)));
@@ -130,6 +133,8 @@ Json Report(const Run& run, const std::vector<Stamps>& stamps,
     overhead.push_back(static_cast<double>(end.overhead_millis));
     ++verdicts[end.verdict.empty() ? end.phase : end.verdict];
     ++writes[1 + end.changes];
+    // One that lasts for a second is told of once more.
+    if (end.changes > 1 && end.seen - stamps[i].due < kQuiet) ++unexplained;
     last = std::max(last, end.seen);
   }
   const double seconds = MillisOf(last - stamps.front().due) / 1000;
@@ -147,6 +152,7 @@ Json Report(const Run& run, const std::vector<Stamps>& stamps,
   for (const auto& [count, submissions] : writes) {
     report["writesPerSubmission"][std::to_string(count)] = submissions;
   }
+  report["shortOnesWithMoreThanTwoWrites"] = unexplained;
   return report;
 }
 

@@ -17,6 +17,7 @@
 #   images     all images built with buildah; the executor's is booted and runs a program
 #   chaos      operators, executors, node and API server through a bad network, stops, kills, full disks, clock jumps
 #   fuzz       every parser of bytes from outside, a minute of libFuzzer with sanitizers (clang)
+#   load       the load generator as a test: everything finishes, with two writes each; no speed
 #   asan       unit programs under address and undefined-behaviour sanitizers
 # Each stage's output goes to build/test-logs/STAGE.log; a failed one shows its end. The last lines
 # say what ran, what was skipped and why.
@@ -25,7 +26,7 @@ cd "$(dirname "$0")/.."
 logs=build/test-logs
 mkdir -p "$logs"
 stages=("$@")
-[ ${#stages[@]} -gt 0 ] || stages=(packages lint build unit sandbox nix cache e2e docs observe real helm images chaos fuzz asan)
+[ ${#stages[@]} -gt 0 ] || stages=(packages lint build unit sandbox nix cache e2e docs observe real helm images chaos fuzz load asan)
 jobs=${JOBS:-$(nproc)}
 export CTEST_OUTPUT_ON_FAILURE=1
 passed=0 failed=0 skipped=0
@@ -127,6 +128,10 @@ fuzz() {
   configure fuzz fuzzers && tests/fuzz/run.sh build/fuzz 60
 }
 
+load() {
+  ENVICUTOR_BIN="$PWD/build/release/bin" /usr/bin/python3 -m pytest tests/load
+}
+
 real() { /usr/bin/python3 -m pytest tests/real; }
 
 helm() { ENVICUTOR_BIN="$PWD/build/release/bin" /usr/bin/python3 -m pytest tests/helm; }
@@ -160,6 +165,7 @@ for name in "${stages[@]}"; do
     docs) stage docs docs ;;
     observe) stage observe observe ;;
     real) stage real real ;;
+    load) stage load load ;;
     helm) stage helm helm ;;
     images) stage images images ;;
     chaos) stage chaos chaos ;;

@@ -25,6 +25,7 @@ struct EnvironmentSpec {
   std::string nixpkgs_sha256;
   std::vector<std::string> extra_packages;  // of a Submission: added to the runtime's environment
   std::string salt;                  // cache: false: the submission's uid, so that nobody shares it
+  std::string node;                  // where it must be built, "": anywhere; not in the JSON
   int64_t build_timeout_millis = 0;  // 0: the system's
   int64_t build_memory_bytes = 0;
 };

@@ -327,11 +327,16 @@ std::optional<Status> SubmissionController::PrepareEnvironment(const Json& submi
                                                                const TrackedPtr& tracked,
                                                                const Json* runtime_spec) {
   std::vector<std::string> errors;
-  const std::optional<api::EnvironmentSpec> spec =
+  std::optional<api::EnvironmentSpec> spec =
       EnvironmentOf(submission, runtime_spec, *deps_.options.Get(), &errors);
   if (!errors.empty()) return Fail(submission, tracked, "Rejected", Joined(errors));
   if (!spec.has_value()) return std::nullopt;
   const std::string hash = deps_.builds.HashOf(*spec);
+  // In no cache: it must be built where it can run.
+  if (!spec->salt.empty()) {
+    spec->node = deps_.runner.NodeFor(
+        runtime_spec == nullptr ? "default" : GetString(*runtime_spec, "executorPool", "default"));
+  }
   {
     const std::lock_guard lock(mutex_);
     tracked->environment_hash = hash;

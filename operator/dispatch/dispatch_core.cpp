@@ -64,7 +64,7 @@ void DispatchCore::Submit(const std::string& pool, const std::string& ns, int64_
     Deliver(uid, stored, ResourceExhausted(bound), out);
     return;
   }
-  Enqueue(uid, stored, false);
+  Enqueue(uid, stored, false, now);
   Pump(pool, now, out);
 }
 
@@ -130,13 +130,15 @@ void DispatchCore::Acknowledge(const std::string& uid, SteadyTime now, Effects* 
   QueueAck(agent, key, out);
 }
 
-void DispatchCore::Enqueue(const std::string& uid, Run& run, bool front) {
+void DispatchCore::Enqueue(const std::string& uid, Run& run, bool front, SteadyTime now) {
   Pool& pool = PoolNamed(run.pool);
   run.state = Run::State::kQueued;
   run.agent.clear();
   run.taken = false;
   QueuedRun queued{uid, run.ns, run.priority, run.memory};
-  if (front) {
+  if (!run.request->environment_node.empty()) {
+    pool.bound.push_back({std::move(queued), now});
+  } else if (front) {
     pool.queue.PushFront(std::move(queued));
   } else {
     pool.queue.Push(std::move(queued));
@@ -146,7 +148,9 @@ void DispatchCore::Enqueue(const std::string& uid, Run& run, bool front) {
 
 bool DispatchCore::Unqueue(const std::string& uid, const Run& run) {
   Pool& pool = PoolNamed(run.pool);
-  if (!pool.queue.Remove(uid) && pool.parked.erase(uid) == 0) return false;
+  if (!pool.queue.Remove(uid) && pool.parked.erase(uid) == 0 && !RemoveBound(pool, uid)) {
+    return false;
+  }
   --queued_;
   return true;
 }
@@ -187,6 +191,7 @@ bool DispatchCore::Usable(const Agent& agent, SteadyTime now) const {
 void DispatchCore::Pump(const std::string& name, SteadyTime now, Effects* out) {
   if (!open_) return;
   ReleaseNamespaces(now, name);
+  PumpBound(name, now, out);
   const auto it = pools_.find(name);
   if (it == pools_.end() || it->second.queue.size() == 0) return;
   Pool& pool = it->second;
@@ -296,7 +301,7 @@ void DispatchCore::PutAnswered(const std::string& name, const RunKey& key, const
   if (run.cancelled) {
     Deliver(key.uid, run, Status(Code::kCancelled, "cancelled before it started"), out);
   } else {
-    Enqueue(key.uid, run, true);
+    Enqueue(key.uid, run, true, now);
   }
   Pump(pool, now, out);
 }
@@ -342,6 +347,7 @@ void DispatchCore::Tick(SteadyTime now, Effects* out) {
     Pump(agents_.at(name).pool, now, out);
   }
   if (!open_) return;
+  GiveUpBound(now, out);
   std::vector<std::string> stale;
   for (const auto& [uid, held] : unclaimed_) {
     if (held.since + options_.unclaimed_grace <= now) stale.push_back(uid);
@@ -375,6 +381,12 @@ std::optional<RunWait> DispatchCore::Waiting(const std::string& uid) const {
                    api::FormatQuantity(pool.largest);
     return wait;
   }
+  if (!run.request->environment_node.empty()) {
+    wait.no_capacity = true;
+    wait.message = "it waits for a free slot of pool " + run.pool + " on node " +
+                   run.request->environment_node + ", which has its environment";
+    return wait;
+  }
   wait.position = pool.queue.PositionOf(uid).value_or(0);
   if (in_flight_->Full(run.ns)) {
     wait.message = std::to_string(wait.position) + " ahead of it in pool " + run.pool +
@@ -397,7 +409,8 @@ PoolLoad DispatchCore::Load(const std::string& name) const {
   PoolLoad load;
   const auto it = pools_.find(name);
   if (it != pools_.end()) {
-    load.queued = static_cast<int64_t>(it->second.queue.size() + it->second.parked.size());
+    load.queued = static_cast<int64_t>(it->second.queue.size() + it->second.parked.size() +
+                                       it->second.bound.size());
   }
   for (const auto& [agent_name, agent] : agents_) {
     if (agent.pool != name) continue;

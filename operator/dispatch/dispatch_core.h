@@ -45,6 +45,8 @@ struct DispatchOptions {
   Duration silence_limit =
       std::chrono::seconds(5);  // after the first failed poll: its runs are lost
   Duration adoption_wait = std::chrono::seconds(5);  // at start: for agents that do not answer
+  // How long a run waits for an executor on the one node that has its environment.
+  Duration bound_grace = std::chrono::seconds(30);
   Duration unclaimed_grace = std::chrono::seconds(60);
   Duration put_retry = std::chrono::milliseconds(200);
   Duration full_retry = std::chrono::milliseconds(20);  // after a 429
@@ -106,6 +108,9 @@ class DispatchCore {
   void Tick(SteadyTime now, Effects* out);
   [[nodiscard]] std::optional<SteadyTime> NextDue() const;
 
+  // A node with an executor of the pool that takes runs, the one with most free slots; "" when
+  // there is none.
+  [[nodiscard]] std::string NodeFor(const std::string& pool) const;
   [[nodiscard]] std::optional<RunWait> Waiting(const std::string& uid) const;
   [[nodiscard]] PoolLoad Load(const std::string& pool) const;
   [[nodiscard]] std::vector<std::string> Pools() const;
@@ -144,10 +149,15 @@ class DispatchCore {
     std::deque<RunKey> acks;
     bool ack_in_flight = false;
   };
+  struct BoundRun {
+    QueuedRun run;
+    SteadyTime since;
+  };
   struct Pool {
     RunQueue queue;
     std::unordered_map<std::string, QueuedRun> parked;  // too large for every executor that is up
     int64_t largest = 0;                                // memory of the largest executor seen then
+    std::deque<BoundRun> bound;                         // those that only one node can take
   };
   struct Unclaimed {
     std::string agent;
@@ -162,9 +172,13 @@ class DispatchCore {
   };
 
   void Pump(const std::string& pool, SteadyTime now, Effects* out);
+  // dispatch_core_bound.cpp
+  void PumpBound(const std::string& pool, SteadyTime now, Effects* out);
+  void GiveUpBound(SteadyTime now, Effects* out);
+  bool RemoveBound(Pool& pool, const std::string& uid);
   void ReleaseNamespaces(SteadyTime now, const std::string& pool);
   Pool& PoolNamed(const std::string& name);
-  void Enqueue(const std::string& uid, Run& run, bool front);
+  void Enqueue(const std::string& uid, Run& run, bool front, SteadyTime now);
   bool Unqueue(const std::string& uid, const Run& run);
   void Place(const std::string& uid, Run& run, const std::string& agent, Effects* out);
   void Unplace(const std::string& uid, Run& run);

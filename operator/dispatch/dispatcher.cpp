@@ -318,6 +318,11 @@ std::optional<RunWait> Dispatcher::Waiting(const std::string& uid) const {
   return core_.Waiting(uid);
 }
 
+std::string Dispatcher::NodeFor(const std::string& pool) const {
+  const std::lock_guard lock(mutex_);
+  return core_.NodeFor(pool);
+}
+
 PoolLoad Dispatcher::Load(const std::string& pool) const {
   const std::lock_guard lock(mutex_);
   return core_.Load(pool);

@@ -52,6 +52,7 @@ class Dispatcher final : public Runner {
   void Cancel(const std::string& uid) override;
   void Acknowledge(const std::string& uid) override;
   [[nodiscard]] std::optional<RunWait> Waiting(const std::string& uid) const override;
+  [[nodiscard]] std::string NodeFor(const std::string& pool) const override;
 
   [[nodiscard]] PoolLoad Load(const std::string& pool) const;
   [[nodiscard]] std::vector<std::string> Pools() const;

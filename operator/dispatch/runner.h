@@ -48,6 +48,11 @@ class Runner {
   virtual void Cancel(const std::string& uid) = 0;
   // The result given to on_done is recorded: the agent may forget it. Unknown uids are ignored.
   virtual void Acknowledge(const std::string& uid) { (void)uid; }
+  // A node on which the pool has an executor that takes runs; "" when there is none.
+  [[nodiscard]] virtual std::string NodeFor(const std::string& pool) const {
+    (void)pool;
+    return "";
+  }
   // nullopt when it is not waiting (dispatched, done, unknown).
   [[nodiscard]] virtual std::optional<RunWait> Waiting(const std::string& uid) const {
     (void)uid;

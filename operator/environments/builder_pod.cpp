@@ -196,6 +196,7 @@ Json BuilderPod(const std::string& hash, const api::EnvironmentSpec& spec, const
                            (options.cache.url.empty() ? 0 : kPublishSeconds);
   Json pod =
       Pod(BuilderName(hash), hash, std::move(args), MemoryBytes(spec, options), deadline, options);
+  if (!spec.node.empty()) pod["spec"]["nodeSelector"] = {{"kubernetes.io/hostname", spec.node}};
   pod["spec"]["containers"][0]["volumeMounts"].push_back(
       {{"name", "request"}, {"mountPath", kRequestMount}, {"readOnly", true}});
   pod["spec"]["volumes"].push_back(

@@ -108,6 +108,10 @@ void EnvironmentBuilder::Recheck(const std::string& hash) {
 void EnvironmentBuilder::Discard(const std::string& hash) {
   {
     const std::scoped_lock lock(mutex_);
+    const auto it = builds_.find(hash);
+    if (it != builds_.end() && !it->second.state.node.empty()) {
+      removal_nodes_[hash] = it->second.state.node;
+    }
     builds_.erase(hash);
   }
   deps_.queue.Add(std::string(kRemovePrefix) + hash);
@@ -372,7 +376,19 @@ Status EnvironmentBuilder::ReconcileRemoval(const std::string& hash) {
       // Its end, below, is not a reason to start another.
       if (removed_.erase(hash) != 0) return OkStatus();
     }
-    return Create(kube::kPods, RemoverPod(hash, deps_.options));
+    Json pod = RemoverPod(hash, deps_.options);
+    {
+      const std::scoped_lock lock(mutex_);
+      // On the store that it was built into.
+      const auto node = removal_nodes_.find(hash);
+      if (node != removal_nodes_.end()) {
+        pod["spec"]["nodeSelector"] = {{"kubernetes.io/hostname", node->second}};
+      }
+    }
+    ENVICUTOR_RETURN_IF_ERROR(Create(kube::kPods, pod));
+    const std::scoped_lock lock(mutex_);
+    removal_nodes_.erase(hash);
+    return OkStatus();
   }
   const PodOutcome outcome = ReadBuilderPod(*remover, deps_.options);
   if (outcome.phase != PodOutcome::Phase::kEnded) return OkStatus();

@@ -97,7 +97,8 @@ class EnvironmentBuilder final : public EnvironmentBuilds {
   mutable std::mutex mutex_;
   std::map<std::string, Build> builds_;          // by hash
   std::map<std::string, SteadyTime> strangers_;  // ended pods that nobody asked for, since when
-  std::set<std::string> removed_;                // their remover pods are on their way out
+  std::map<std::string, std::string> removal_nodes_;  // by hash: where it was built
+  std::set<std::string> removed_;                     // their remover pods are on their way out
   std::vector<std::function<void(const std::string&)>> callbacks_;
   int64_t next_order_ = 0;
   std::function<std::vector<KeptEnvironment>()> pinned_;  // set: the cache is collected

@@ -179,8 +179,8 @@ def test_a_submission_cannot_reach_the_cache(site):
 
 def test_only_the_publisher_writes_the_cache(site):
     import http.client
-    for headers, allowed in (({}, False), ({"Authorization": "Basic cHVibGlzaGVyOnNlY3JldA=="}, True),
-                             ({"Authorization": "Basic cHVibGlzaGVyOndyb25n"}, False)):
+    for headers, allowed in (({}, False), ({"Authorization": "Basic cHVibGlzaGVyOndyb25n"}, False),
+                             ({"Authorization": "Basic cHVibGlzaGVyOnNlY3JldA=="}, True)):
         connection = http.client.HTTPConnection("127.0.0.1", site.nginx.port, timeout=10)
         connection.request("PUT", f"/{site.narinfo().name}", b"", headers)
         status = connection.getresponse().status

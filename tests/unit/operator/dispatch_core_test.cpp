@@ -20,6 +20,7 @@ class DispatchCoreTest : public ::testing::Test {
     int times = 0;
     Code code = Code::kOk;
     std::string pod;
+    bool unavailable = false;
   };
 
   void Agent(const std::string& name, int64_t slots, HeldRuns held = {},
@@ -52,6 +53,20 @@ class DispatchCoreTest : public ::testing::Test {
       ended.pod = placement.pod;
     };
     core_.Submit("default", ns, 0, std::move(request), std::move(events), now_, &out_);
+  }
+  void SubmitBound(const std::string& uid, const std::string& node) {
+    api::RunRequest request;
+    request.uid = uid;
+    request.memory_bytes = kMi;
+    request.environment_node = node;
+    RunEvents events;
+    events.on_done = [this, uid](const Result<api::RunResult>& result, const RunPlacement&) {
+      Ended& ended = ended_[uid];
+      ++ended.times;
+      ended.code = result.status().code();
+      ended.unavailable = result.ok() && result->environment_unavailable;
+    };
+    core_.Submit("default", "a", 0, std::move(request), std::move(events), now_, &out_);
   }
   void Result_(const std::string& agent, api::RunResult result) {
     ResultsPage page;
@@ -97,6 +112,45 @@ class DispatchCoreTest : public ::testing::Test {
   Effects out_;
   std::map<std::string, Ended> ended_;
 };
+
+TEST_F(DispatchCoreTest, ARunWhoseEnvironmentIsOnOneNodeGoesThereAndHoldsUpNobody) {
+  core_.AgentFound("e0", "default", "north", false, now_, &out_);
+  Connect("e0", 2);
+  core_.AgentFound("e1", "default", "south", false, now_, &out_);
+  Connect("e1", 1);
+  Open();
+  SubmitBound("first", "south");
+  SubmitBound("second", "south");
+  EXPECT_THAT(Out(), ElementsAre("put e1 first"));
+  EXPECT_EQ(core_.Load("default").queued, 1);
+  EXPECT_NE(core_.Waiting("second")->message.find("on node south"), std::string::npos);
+  Submit("anywhere");
+  EXPECT_THAT(Out(), ElementsAre("put e0 anywhere"));
+  PutOk("e1", "first");
+  Result_("e1", Accepted("first"));
+  EXPECT_THAT(Out(), ::testing::Contains("put e1 second"));
+  EXPECT_EQ(core_.Load("default").queued, 0);
+  EXPECT_EQ(core_.NodeFor("default"), "north");
+  EXPECT_EQ(core_.NodeFor("other"), "");
+}
+
+TEST_F(DispatchCoreTest, ANodeWithoutAnExecutorIsNotWaitedForForEver) {
+  Agent("e0", 1);
+  Open();
+  SubmitBound("lost", "gone");
+  Advance(std::chrono::seconds(29));
+  Out();
+  EXPECT_EQ(ended_["lost"].times, 0);
+  Advance(std::chrono::seconds(2));
+  Out();
+  EXPECT_EQ(ended_["lost"].times, 1);
+  EXPECT_TRUE(ended_["lost"].unavailable);
+  EXPECT_EQ(core_.Load("default").queued, 0);
+  SubmitBound("cancelled", "gone");
+  core_.Cancel("cancelled", now_, &out_);
+  Out();
+  EXPECT_EQ(ended_["cancelled"].code, Code::kCancelled);
+}
 
 TEST_F(DispatchCoreTest, PutResultAcknowledge) {
   Agent("e0", 1);

@@ -122,7 +122,8 @@ class Nginx:
         if server:
             text = server(text)
         self.config = folder / "nginx.conf"
-        self.config.write_text("user root;\ndaemon off;\n" + text)
+        # One process, so that killing it is the end of it.
+        self.config.write_text("user root;\ndaemon off;\nmaster_process off;\n" + text)
         self.process = None
         self.start()
 

@@ -1,5 +1,7 @@
 #include "executor-agent/server/environments.h"
 
+#include <sys/vfs.h>
+
 #include <algorithm>
 #include <chrono>
 #include <utility>
@@ -18,6 +20,13 @@ constexpr std::chrono::seconds kIdleInterval{60};
 constexpr std::chrono::seconds kShortestInterval{2};
 // How much is freed when a fetch found the disk full.
 constexpr int64_t kRoomForAFetch = 1LL << 30;
+
+// The file system through which a User-Mode-Linux machine sees its host's files.
+bool IsHostFs(const std::string& path) {
+  constexpr long kHostFs = 0x00c0ffee;
+  struct statfs info {};
+  return ::statfs(path.c_str(), &info) == 0 && static_cast<long>(info.f_type) == kHostFs;
+}
 
 SubstituterOptions ForSubstituter(const AgentOptions& options) {
   SubstituterOptions substituter;
@@ -44,6 +53,7 @@ CollectorOptions ForCollector(const AgentOptions& options) {
 Environments::Environments(const AgentOptions& options, metrics::AgentMetrics& metrics)
     : layout_(options.store),
       max_bytes_(options.cache_max_bytes),
+      hosts_store_(IsHostFs(options.store)),
       metrics_(metrics),
       collector_(ForCollector(options)) {
   if (!options.cache_url.empty()) {
@@ -126,10 +136,26 @@ void Environments::Work(const std::stop_token& stop) {
       wanted = wanted_;
       needed = std::exchange(needed_bytes_, 0);
     }
-    KeepHouse(wanted, needed);
+    if (hosts_store_) {
+      KeepHouseOfHost(wanted);
+    } else {
+      KeepHouse(wanted, needed);
+    }
     std::unique_lock lock(mutex_);
     wake_.wait_for(lock, stop, kShortestInterval, [] { return false; });
   }
+}
+
+// Locks and shared memory end at the machine's border: a database that builders on the host write
+// is left to them, and so is what to remove. Only a run that lacks its environment fetches it.
+void Environments::KeepHouseOfHost(const std::vector<Wanted>& wanted) {
+  int64_t bytes = 0;
+  for (const Wanted& one : wanted) {
+    bytes += std::max<int64_t>(InstalledBytes(layout_, one.hash), 0);
+  }
+  metrics_.closure_bytes.Set(static_cast<double>(bytes));
+  const std::lock_guard lock(mutex_);
+  bytes_ = bytes;
 }
 
 void Environments::KeepHouse(const std::vector<Wanted>& wanted, int64_t needed_bytes) {

@@ -48,11 +48,13 @@ class Environments {
 
   void Fetched(const Status& status, std::chrono::milliseconds took);
   void Work(const std::stop_token& stop);
+  void KeepHouseOfHost(const std::vector<Wanted>& wanted);
   void KeepHouse(const std::vector<Wanted>& wanted, int64_t needed_bytes);
   [[nodiscard]] Json StateOf(const std::string& hash) const;
 
   const StoreLayout layout_;
   const int64_t max_bytes_;
+  const bool hosts_store_;  // seen through User-Mode Linux, see KeepHouse
   metrics::AgentMetrics& metrics_;
   const Collector collector_;
   std::mutex mutex_;

@@ -105,9 +105,12 @@ class LocalEnvironmentStore final : public EnvironmentStore {
     if (!lock.valid()) return errno == ENOENT ? removed : ErrnoStatus(errno, file);
     struct stat held {};
     struct stat there {};
-    if (::flock(lock.get(), LOCK_SH | LOCK_NB) != 0 || ::fstat(lock.get(), &held) != 0 ||
-        ::lstat(file.c_str(), &there) != 0 || !(IdentityOf(held) == identity) ||
-        !(IdentityOf(there) == identity)) {
+    // Who removes it, or looks whether it is in use, has it for a moment only.
+    while (::flock(lock.get(), LOCK_SH) != 0) {
+      if (errno != EINTR) return ErrnoStatus(errno, file);
+    }
+    if (::fstat(lock.get(), &held) != 0 || ::lstat(file.c_str(), &there) != 0 ||
+        !(IdentityOf(held) == identity) || !(IdentityOf(there) == identity)) {
       return removed;
     }
     ::utimensat(AT_FDCWD, layout_.EnvironmentDir(hash).c_str(), nullptr, 0);

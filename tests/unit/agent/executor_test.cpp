@@ -82,6 +82,7 @@ TEST_F(ExecutorTest, UnknownEnvironmentIsAnEnvironmentError) {
   const RunResult result = Execute(request);
   EXPECT_EQ(result.verdict, Verdict::kEnvironmentError);
   EXPECT_THAT(result.message, HasSubstr("feed"));
+  EXPECT_TRUE(result.environment_unavailable) << "another executor may have it";
   EXPECT_FALSE(result.run.has_value());
 }
 

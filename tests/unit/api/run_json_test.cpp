@@ -21,6 +21,8 @@ RunRequest FullRequest() {
   request.name = "hello";
   request.runtime = "python3";
   request.environment_hash = "0123456789abcdef0123456789abcdef";
+  request.environment_store_path = "/nix/store/8nsd5xf92s1b2dyi44nzig65ay0s37zg-environment";
+  request.environment_node = "node-7";
   request.files = {{"main.py", "print(1)\n", false},
                    {"bin/tool", std::string("\xff\x00\xfe", 3), true}};
   request.archive = std::string("PK\x03\x04\xff", 5);
@@ -53,6 +55,8 @@ TEST(RunRequestJson, RoundTripKeepsEverything) {
   EXPECT_FALSE(back->tests[1].expected_stdout.has_value());
   EXPECT_EQ(back->compile->limits, AllLimits(20));
   EXPECT_TRUE(back->run.merge_stderr);
+  EXPECT_EQ(back->environment_store_path, FullRequest().environment_store_path);
+  EXPECT_EQ(back->environment_node, "node-7");
 }
 
 struct Hostile {
@@ -125,6 +129,8 @@ TEST(RunResultJson, RoundTripKeepsEverything) {
   result.attempt = 2;
   result.verdict = Verdict::kWrongAnswer;
   result.deadline_exceeded = true;
+  result.environment_unavailable = true;
+  result.environment_fetch_millis = 1234;
   result.message = "a sentence";
   StageResult stage;
   stage.exit_status = ExitStatus::kTimeLimit;

@@ -1,5 +1,6 @@
 #include "standalone/apiserver/http/body.h"
 
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>

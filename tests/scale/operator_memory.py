@@ -142,7 +142,8 @@ def main():
         server.kubectl("apply", "-f", ROOT / "crds")
         server.kubectl("wait", "--for=condition=Established", "-f", ROOT / "crds", "--timeout=30s")
         for name in ("envicutor-system", "envicutor-executors"):
-            server.kubectl("create", "namespace", name)
+            server.kubectl("apply", "-f", "-", stdin=json.dumps(
+                {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}))
         server.kubectl("apply", "-f", "-", stdin=json.dumps({
             "apiVersion": "envicutor.io/v1alpha1", "kind": "Runtime", "metadata": {"name": "python3"},
             "spec": {"environment": {"packages": ["python3"]}, "sourceFile": "main.py", "run": {"script": "python3 main.py"}}}))

@@ -368,6 +368,7 @@ Status Lead(kube::Client& client, const Clock& clock, LiveOptions& live,
         },
         ended.get_token());
   } else {
+    metrics::LeaderMetrics(&registry, "envicutor-operator").master_status.Set(1);
     start();
     std::mutex mutex;
     std::condition_variable_any wake;

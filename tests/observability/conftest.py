@@ -150,7 +150,7 @@ def watched():
         cluster.wait_runtimes(["bash"])
         cluster.verdicts = [s["status"].get("verdict") or s["status"]["reason"]
                             for s in mixed_load(cluster, 4)]
-        cluster.run_one({"environment": {"packages": ["bash", "coreutils"]}, "source": "true",
+        cluster.run_one({"environment": {"packages": ["bash", "coreutils"]},
                          "files": [{"path": "m.sh", "content": "true"}],
                          "run": {"script": "bash m.sh"}}, timeout=60)
         cluster.after = cluster.scrape()

@@ -47,9 +47,13 @@ def test_every_line_about_a_submission_names_it(watched):
 
 
 def test_a_short_submission_has_no_events(watched):
-    made = finished(watched, of("bash", "echo short"))
-    assert made["status"]["verdict"] == "Accepted"
-    assert events(watched, made["metadata"]["name"]) == []
+    for _ in range(5):
+        made = finished(watched, of("bash", "echo short"))
+        status = made["status"]
+        assert status["verdict"] == "Accepted"
+        took = status["queueMillis"] + status["overheadMillis"] + status["stages"]["run"]["wallTimeMillis"]
+        told = events(watched, made["metadata"]["name"])
+        assert not told or took >= 500, (took, told)  # on a busy host it may not have been a short one
 
 
 def test_describe_tells_the_story_of_a_long_one(watched):
@@ -65,4 +69,4 @@ def test_a_refusal_is_an_event(watched):
     made = finished(watched, of("bash", "true", run={"limits": {"wallTime": "1h"}}))
     kind, reason, message = events(watched, made["metadata"]["name"])[0]
     assert (kind, reason) == ("Warning", "Rejected")
-    assert "run.limits.wallTime: 1h is more than the maximum" in message
+    assert "run.limits.wallTime: 3600s is more than the maximum" in message

@@ -11,6 +11,11 @@ from harness import of, submission, unique
 EXECUTORS = "envicutor-executors"
 
 
+@pytest.fixture(scope="module")
+def cluster(shell):
+    return shell
+
+
 def until(condition, seconds, what):
     deadline = time.monotonic() + seconds
     while True:

@@ -4,9 +4,16 @@ import json
 import signal
 import time
 
+import pytest
+
 from harness import of, submission, unique
 
 LEASE_SECONDS = 15  # leaderElection.leaseDuration's default
+
+
+@pytest.fixture(scope="module")
+def cluster(shell):
+    return shell
 
 
 def holder(real):

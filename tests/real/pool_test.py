@@ -3,9 +3,16 @@
 import json
 import time
 
+import pytest
+
 from harness import of, unique
 
 EXECUTORS = "envicutor-executors"
+
+
+@pytest.fixture(scope="module")
+def cluster(shell):
+    return shell
 
 
 def until(condition, seconds, what):

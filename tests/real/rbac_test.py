@@ -21,6 +21,11 @@ GROUPS = {"submissions": "envicutor.io", "runtimes": "envicutor.io", "executorpo
 NAMESPACE = {"clusterRules": "default", "operatorNamespaceRules": SYSTEM, "executorNamespaceRules": EXECUTORS}
 
 
+@pytest.fixture(scope="module")
+def cluster(shell):
+    return shell
+
+
 def until(condition, seconds, what):
     deadline = time.monotonic() + seconds
     while True:

@@ -1,6 +1,13 @@
 """What is there continues after the API server was away."""
 
+import pytest
+
 from harness import of, output, submission, unique
+
+
+@pytest.fixture(scope="module")
+def cluster(shell):
+    return shell
 
 
 def test_the_api_server_restarts_amid_a_run(real, cluster):

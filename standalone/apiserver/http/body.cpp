@@ -1,6 +1,8 @@
 #include "standalone/apiserver/http/body.h"
 
 #include <yaml-cpp/eventhandler.h>
+#include <yaml-cpp/anchor.h>
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>

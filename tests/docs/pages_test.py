@@ -86,9 +86,10 @@ def test_block(shell, step):
     _, mark, text, wanted = step
     if mark == "setup":  # where the programs and the data are is all that differs from the page
         text = f"export DATA={shell.data}\nexport PATH={BIN}:$PATH"
-    said = iter(re.sub(r"\s+", " ", line).strip() for line in shell.run(text).splitlines())
+    out = shell.run(text)
+    said = iter([re.sub(r"\s+", " ", line).strip() for line in out.splitlines()])
     for line in wanted:
-        assert any(line.strip() == found for found in said), f"{line!r} is not printed (in this order)"
+        assert any(line.strip() == found for found in said), f"{line!r} is not printed (in this order):\n{out}"
 
 
 def commands():

@@ -19,6 +19,7 @@
 #   fuzz       every parser of bytes from outside, a minute of libFuzzer with sanitizers (clang)
 #   load       the load generator as a test: everything finishes, with two writes each; no speed
 #   asan       unit programs under address and undefined-behaviour sanitizers
+# With ENVICUTOR_TEST_SECONDS set (.ci/run), a stage that would not end within it is skipped, in words.
 # Each stage's output goes to build/test-logs/STAGE.log; a failed one shows its end. The last lines
 # say what ran, what was skipped and why.
 set -uo pipefail
@@ -30,7 +31,9 @@ stages=("$@")
 jobs=${JOBS:-$(nproc)}
 export CTEST_OUTPUT_ON_FAILURE=1
 passed=0 failed=0 skipped=0
-summary=()
+summary=() late=""
+# What a stage takes from nothing on two cores, in seconds: what is not here is never skipped.
+declare -A takes=([helm]=300 [images]=240 [chaos]=150 [fuzz]=300 [load]=90 [asan]=600)
 
 count() {  # count LOG REGEX: how many lines match
   grep -cE "$2" "$1" 2>/dev/null || true
@@ -65,6 +68,12 @@ tally() {  # tally STAGE STATUS LOG: adds the tests that the runners in LOG coun
 stage() {  # stage NAME COMMAND...
   local name=$1 log started status
   shift
+  if [ $((SECONDS + ${takes[$name]:-0})) -gt "${ENVICUTOR_TEST_SECONDS:-999999}" ]; then
+    late+="${late:+, }$name"
+    summary+=("$(printf '%-9s skipped: it would not end within %d s' "$name" "$ENVICUTOR_TEST_SECONDS")")
+    printf '== %s\n   %s\n' "$name" "${summary[-1]}"
+    return 0
+  fi
   log=$logs/$name.log
   started=$SECONDS
   printf '== %s\n' "$name"
@@ -148,6 +157,7 @@ finish() {
   why=$(cat "$logs"/*.log 2>/dev/null |
     awk '/: Skipped$/ { getline; print } /^SKIPPED \[[0-9]+\]/ { $1 = $2 = $3 = ""; print }' |
     sed 's/^ *//' | sort | uniq -c | sort -rn | head -n 12 | awk '{ n = $1; $1 = ""; print $0 " (" n ")" }' | paste -sd ';')
+  [ -n "$late" ] && why+="${why:+; }no time was left for the stages $late (run tests/run.sh STAGE)"
   echo "Skipped: ${why:-nothing}"
   [ "$failed" -eq 0 ]
 }

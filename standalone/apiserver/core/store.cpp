@@ -158,7 +158,7 @@ WriteOutcome Store::Write(StoreWrite write) {
   }
   storage_->Flush();
   std::unique_lock lock(mutex_);
-  done_.wait(lock, [&] { return waiter->done; });
+  waiter->wake.wait(lock, [&] { return waiter->done; });
   if (!waiter->status.ok()) return {WriteOutcome::Kind::kFailed, nullptr, waiter->status};
   return {WriteOutcome::Kind::kDone, std::move(object), {}};
 }
@@ -204,23 +204,25 @@ void Store::OnDurable(uint64_t revision) {
     const std::lock_guard lock(mutex_);
     for (const auto& waiter : waiters) waiter->done = true;
   }
-  done_.notify_all();
+  for (const auto& waiter : waiters) waiter->wake.notify_one();
 }
 
 void Store::OnFailed(const Status& status) {
   const std::lock_guard in_order(publish_mutex_);
   log::Error("writing to storage failed", {{"error", status.ToString()}});
+  std::vector<std::shared_ptr<Waiter>> waiters;
   {
     const std::lock_guard lock(mutex_);
     storage_->Discard();
     for (Pending& pending : pending_) {
       pending.waiter->status = status;
       pending.waiter->done = true;
+      waiters.push_back(std::move(pending.waiter));
     }
     pending_.clear();
     for (auto& [name, data] : resources_) data.overlay.clear();
   }
-  done_.notify_all();
+  for (const auto& waiter : waiters) waiter->wake.notify_one();
 }
 
 ChangeBatch Store::ChangesSince(const std::string& resource, uint64_t revision, size_t max) const {

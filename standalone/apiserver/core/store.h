@@ -116,7 +116,9 @@ class Store final : public StorageListener {
     size_t history_bytes = 0;
     uint64_t oldest = 0;  // every published change after this revision is in `history`
   };
+  // One condition each: a commit wakes those that it was for and nobody else.
   struct Waiter {
+    std::condition_variable wake;
     bool done = false;
     Status status;
   };
@@ -133,7 +135,6 @@ class Store final : public StorageListener {
   size_t history_events_;
   PublishListener publish_listener_;
   mutable std::mutex mutex_;
-  std::condition_variable done_;
   std::mutex publish_mutex_;  // keeps listener calls in order
   std::map<std::string, ResourceData> resources_;
   std::deque<Pending> pending_;

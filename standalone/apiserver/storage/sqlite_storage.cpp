@@ -41,6 +41,14 @@ class Statement {
   }
   // SQLITE_ROW or SQLITE_DONE, else an error.
   [[nodiscard]] int Step() { return sqlite3_step(statement_); }
+  // Step of what gives no rows, ready for the next time whatever came of it. What was bound is let
+  // go: it need not live longer than this.
+  [[nodiscard]] int Execute() {
+    const int code = sqlite3_step(statement_);
+    sqlite3_reset(statement_);
+    sqlite3_clear_bindings(statement_);
+    return code;
+  }
   void Reset() { sqlite3_reset(statement_); }
   [[nodiscard]] std::string Text(int column) {
     const auto* bytes = static_cast<const char*>(sqlite3_column_blob(statement_, column));
@@ -57,6 +65,24 @@ class Statement {
 
 }  // namespace
 
+struct SqliteStorage::Statements {
+  explicit Statements(sqlite3* database)
+      : begin(database, "BEGIN IMMEDIATE"),
+        commit(database, "COMMIT"),
+        put(database,
+            "INSERT INTO objects (resource, key, revision, text) VALUES (?1, ?2, ?3, ?4) ON "
+            "CONFLICT (resource, key) DO UPDATE SET revision = ?3, text = ?4"),
+        remove(database, "DELETE FROM objects WHERE resource = ?1 AND key = ?2"),
+        mark(database,
+             "INSERT INTO resources (resource, revision) VALUES (?1, ?2) ON CONFLICT (resource) DO "
+             "UPDATE SET revision = ?2") {}
+  Statement begin;
+  Statement commit;
+  Statement put;
+  Statement remove;
+  Statement mark;
+};
+
 SqliteStorage::SqliteStorage(std::string data_dir) : data_dir_(std::move(data_dir)) {}
 
 SqliteStorage::~SqliteStorage() {
@@ -66,6 +92,7 @@ SqliteStorage::~SqliteStorage() {
   }
   changed_.notify_all();
   if (writer_.joinable()) writer_.join();
+  statements_.reset();
   sqlite3_close(database_);
 }
 
@@ -140,6 +167,7 @@ Result<StorageContent> SqliteStorage::Open(StorageListener* listener) {
   ENVICUTOR_RETURN_IF_ERROR(Lock());
   ENVICUTOR_RETURN_IF_ERROR(OpenDatabase());
   ENVICUTOR_ASSIGN(StorageContent content, Read());
+  ENVICUTOR_RETURN_IF_ERROR(Prepare());
   writer_ = std::thread([this] { Run(); });
   return content;
 }
@@ -187,40 +215,41 @@ void SqliteStorage::Run() {
   }
 }
 
+Status SqliteStorage::Prepare() {
+  auto statements = std::make_unique<Statements>(database_);
+  for (const Statement* statement : {&statements->begin, &statements->commit, &statements->put,
+                                     &statements->remove, &statements->mark}) {
+    if (!statement->valid()) return LastError("preparing a write");
+  }
+  statements_ = std::move(statements);
+  return OkStatus();
+}
+
+Status SqliteStorage::WriteAll(const std::vector<StorageWrite>& writes) {
+  std::map<std::string_view, uint64_t> last;
+  for (const StorageWrite& write : writes) {
+    Statement& statement = write.object != nullptr ? statements_->put : statements_->remove;
+    statement.Bind(1, write.resource);
+    statement.Bind(2, write.key);
+    if (write.object != nullptr) {
+      statement.Bind(3, write.revision);
+      statement.Bind(4, write.object->text);
+    }
+    if (statement.Execute() != SQLITE_DONE) return LastError("writing an object");
+    last[write.resource] = write.revision;
+  }
+  for (const auto& [resource, revision] : last) {
+    statements_->mark.Bind(1, resource);
+    statements_->mark.Bind(2, revision);
+    if (statements_->mark.Execute() != SQLITE_DONE) return LastError("writing a revision");
+  }
+  return OkStatus();
+}
+
 Status SqliteStorage::Commit(const std::vector<StorageWrite>& writes) {
-  ENVICUTOR_RETURN_IF_ERROR(Execute("BEGIN IMMEDIATE"));
-  const auto run = [&]() -> Status {
-    Statement put(database_,
-                  "INSERT INTO objects (resource, key, revision, text) VALUES (?1, ?2, ?3, ?4) ON "
-                  "CONFLICT (resource, key) DO UPDATE SET revision = ?3, text = ?4");
-    Statement remove(database_, "DELETE FROM objects WHERE resource = ?1 AND key = ?2");
-    Statement mark(database_,
-                   "INSERT INTO resources (resource, revision) VALUES (?1, ?2) ON CONFLICT "
-                   "(resource) DO UPDATE SET revision = ?2");
-    if (!put.valid() || !remove.valid() || !mark.valid()) return LastError("preparing a write");
-    std::map<std::string_view, uint64_t> last;
-    for (const StorageWrite& write : writes) {
-      Statement& statement = write.object != nullptr ? put : remove;
-      statement.Bind(1, write.resource);
-      statement.Bind(2, write.key);
-      if (write.object != nullptr) {
-        statement.Bind(3, write.revision);
-        statement.Bind(4, write.object->text);
-      }
-      if (statement.Step() != SQLITE_DONE) return LastError("writing an object");
-      statement.Reset();
-      last[write.resource] = write.revision;
-    }
-    for (const auto& [resource, revision] : last) {
-      mark.Bind(1, resource);
-      mark.Bind(2, revision);
-      if (mark.Step() != SQLITE_DONE) return LastError("writing a revision");
-      mark.Reset();
-    }
-    return OkStatus();
-  };
-  Status status = run();
-  if (status.ok()) status = Execute("COMMIT");
+  if (statements_->begin.Execute() != SQLITE_DONE) return LastError("BEGIN");
+  Status status = WriteAll(writes);
+  if (status.ok() && statements_->commit.Execute() != SQLITE_DONE) status = LastError("COMMIT");
   if (!status.ok()) sqlite3_exec(database_, "ROLLBACK", nullptr, nullptr, nullptr);
   return status;
 }

@@ -39,13 +39,17 @@ class SqliteStorage final : public Storage {
   [[nodiscard]] Status OpenDatabase();
   [[nodiscard]] Result<StorageContent> Read();
   void Run();
+  [[nodiscard]] Status Prepare();
   [[nodiscard]] Status Commit(const std::vector<StorageWrite>& writes);
+  [[nodiscard]] Status WriteAll(const std::vector<StorageWrite>& writes);
   [[nodiscard]] Status Execute(const char* sql);
   [[nodiscard]] Status LastError(std::string_view what) const;
 
   std::string data_dir_;
   UniqueFd lock_;
   sqlite3* database_ = nullptr;
+  struct Statements;  // prepared once; the writer thread's own
+  std::unique_ptr<Statements> statements_;
   StorageListener* listener_ = nullptr;
 
   mutable std::mutex mutex_;

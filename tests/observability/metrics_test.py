@@ -38,6 +38,7 @@ THERE = [
     ("envicutor_build_info", 'version="'), ("envicutor_executors", 'state="ready"'),
     ("envicutor_slots", 'state="free"'), ("envicutor_slots", 'state="busy"'),
     ("envicutor_cache_fetch_seconds_count",), ("envicutor_cache_bytes",), ("envicutor_retries_total",),
+    ("envicutor_config_last_reload_successful",), ("envicutor_config_reloads_total", 'result="failure"'),
     ("workqueue_depth", 'name="runtime"'), ("workqueue_retries_total", 'name="submission"'),
     ("workqueue_unfinished_work_seconds", 'name="submission"'),
     ("workqueue_longest_running_processor_seconds", 'name="submission"'),

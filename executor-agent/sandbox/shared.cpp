@@ -11,6 +11,7 @@
 #include <climits>
 #include <ctime>
 
+#include "common/base/encoding.h"
 #include "common/base/file.h"
 #include "executor-agent/sandbox/box_files.h"
 
@@ -37,6 +38,15 @@ Result<UniqueFd> LockStateDir(const std::string& dir) {
     ::nanosleep(&pause, nullptr);
   }
   return fd;
+}
+
+std::string GroupId(const std::string& folder) {
+  struct stat info {};
+  std::string text = folder;
+  if (::stat(folder.c_str(), &info) == 0) {
+    text += ":" + std::to_string(info.st_dev) + ":" + std::to_string(info.st_ino);
+  }
+  return Sha256Hex(text).substr(0, 12);
 }
 
 std::string BesideOwnBinary(const std::string& name) {

@@ -12,6 +12,10 @@ namespace envicutor::agent {
 // Makes the folder and holds its lock while the descriptor lives. FailedPrecondition when another
 // process has it.
 [[nodiscard]] Result<UniqueFd> LockStateDir(const std::string& dir);
+// Names the control group of the agent whose state is in `folder`: the same after a restart,
+// another one for each agent of a machine, though pods of one node see their folders under the same
+// path.
+[[nodiscard]] std::string GroupId(const std::string& folder);
 // The path of `name` in the folder of the running program.
 [[nodiscard]] std::string BesideOwnBinary(const std::string& name);
 // /etc/passwd and /etc/group of boxes: each user of the range is called "box".

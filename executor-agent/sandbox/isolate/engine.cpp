@@ -74,8 +74,7 @@ Result<std::shared_ptr<Engine>> Engine::Make(const SandboxOptions& options) {
                            ": its path is too long or has a colon or an equals sign");
   }
 
-  engine->delegation_ =
-      cgroup::Delegate(Sha256Hex(engine->hub_).substr(0, 12), !options.allow_degraded);
+  engine->delegation_ = cgroup::Delegate(GroupId(engine->hub_), !options.allow_degraded);
   const cgroup::Delegation& delegation = engine->delegation_;
   if (!delegation.memory || (!delegation.pids && !options.allow_degraded)) {
     return FailedPrecondition("isolate needs cgroup v2 with the memory and pids controllers: " +

@@ -46,8 +46,7 @@ Result<std::shared_ptr<Engine>> Engine::Make(const SandboxOptions& options) {
   const std::unique_ptr<char, void (*)(void*)> real(::realpath(hub.c_str(), nullptr), ::free);
   if (real == nullptr) return ErrnoStatus(errno, hub);
 
-  engine->delegation_ =
-      cgroup::Delegate(Sha256Hex(real.get()).substr(0, 12), !options.allow_degraded);
+  engine->delegation_ = cgroup::Delegate(GroupId(real.get()), !options.allow_degraded);
   const cgroup::Delegation& delegation = engine->delegation_;
   const bool complete = delegation.memory && delegation.pids;
   if (!complete && !options.allow_degraded) {

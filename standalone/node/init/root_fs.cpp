@@ -113,7 +113,8 @@ Status MakeSkeleton(const LaunchPlan& plan, const std::string& root) {
                           "/opt", "/srv", "/var/lib", "/var/log", "/var/cache", "/var/tmp"}) {
     ENVICUTOR_RETURN_IF_ERROR(MakeMountPoint(root + dir, false));
   }
-  if (::symlink("/run", (root + "/var/run").c_str()) != 0)
+  // Relative: an absolute one would lead to the host's while the root is not entered yet.
+  if (::symlink("../run", (root + "/var/run").c_str()) != 0)
     return ErrnoStatus(errno, "link /var/run");
   ENVICUTOR_RETURN_IF_ERROR(BindPrograms(root));
   ENVICUTOR_RETURN_IF_ERROR(Bind(plan.bin_dir, root + kPodBinDir, true));

@@ -190,7 +190,7 @@ def test_inputs_events_builds_and_deletions_wait_for_the_right(real, cluster, op
         operator.misses(right)
     operator.allow_all_but()
     until(lambda: not [m for m in cluster.list("configmaps", EXECUTORS) if m["metadata"]["name"].startswith("builder-")],
-          60, "what builds needed is removed")
+          150, "what builds needed is removed")  # its backoff is as long as it was away
     cluster.kubectl("wait", "--for=delete", f"submission/{short}", "--timeout=30s")
     cluster.wait_runtimes([language], timeout=60)
     until(lambda: len(pods(cluster)) == real.executors, 20, "the pool has shrunk")

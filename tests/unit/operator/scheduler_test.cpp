@@ -135,7 +135,9 @@ TEST(PlanStarts, LimitsInFlightHoldAndStarveNobody) {
           ASSERT_LE(count, in_flight->LimitOf(ns)) << "seed " << seed;
         }
       }
-      if (running.size() < 6) ASSERT_EQ(queue.Next(), nullptr) << "seed " << seed;
+      if (running.size() < 6) {
+        ASSERT_EQ(queue.Next(), nullptr) << "seed " << seed;
+      }
       for (const char* ns : {"a", "b", "c"}) {
         if (running.size() < 6 && queue.CountOf(ns) > 0) {
           ASSERT_TRUE(in_flight->Full(ns)) << "seed " << seed << ": " << ns << " waits with room";

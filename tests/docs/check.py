@@ -43,7 +43,10 @@ def check_links(page, wrong):
 def check_files(page, tracked, wrong):
     _, blocks = split(page.read_text())
     for text in spans(page.read_text()) + blocks:
-        for name in re.findall(r"(?<![\w/$.-])((?:%s)/[\w./-]*\w)" % "|".join(TREE), text):
+        for found in re.finditer(r"(?<![\w/$.-])((?:%s)/[\w./-]*\w)" % "|".join(TREE), text):
+            name = found.group(1)
+            if text[found.end():found.end() + 1] in ("*", "{", "<", "…"):
+                continue  # a pattern
             if not any(t == name or t.startswith(name + "/") or t.startswith(name + ".") for t in tracked):
                 wrong.append(f"`{name}` is not in the tree")
 

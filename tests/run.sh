@@ -128,7 +128,8 @@ configure() {  # configure PRESET [TARGET...]
 
 lint() {
   python3 tests/rooms.py && python3 tests/guarantees.py || return 1
-  python3 tests/documented.py && /usr/bin/python3 docs/reference/generate --check || return 1
+  python3 tests/documented.py && /usr/bin/python3 docs/reference/generate --check &&
+    /usr/bin/python3 tests/docs/check.py || return 1
   git ls-files '*.h' '*.cpp' | xargs -r clang-format --dry-run -Werror
 }
 

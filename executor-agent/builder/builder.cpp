@@ -99,7 +99,8 @@ void Classify(const BuilderOptions& options, const SessionResult& session, int64
     return finish(BuildOutcome::kInternalError, api::ExitStatus::kSandboxError, session.error);
   }
   // The collector's own words when its heap is at its bound; bdwgc then aborts.
-  const bool out_of_memory = oom_killed || Has(log, "Out of Memory!") ||
+  const bool out_of_memory = session.stopped == SessionResult::Stopped::kOutOfMemory ||
+                             oom_killed || Has(log, "Out of Memory!") ||
                              Has(log, "out of memory") || Has(log, "std::bad_alloc") ||
                              Has(log, "Too many heap sections");
   if (out_of_memory) {
@@ -154,6 +155,8 @@ SessionSpec MakeSessionSpec(const BuilderOptions& options, const BuildRequest& r
   spec.evaluation_memory_bytes = environment.build_memory_bytes > 0
                                      ? environment.build_memory_bytes
                                      : options.evaluation_memory_bytes;
+  spec.memory_bytes =
+      environment.build_memory_bytes > 0 ? environment.build_memory_bytes : options.memory_bytes;
   spec.timeout_millis = environment.build_timeout_millis > 0 ? environment.build_timeout_millis
                                                              : options.timeout_millis;
   spec.max_silent_seconds = options.max_silent_seconds;

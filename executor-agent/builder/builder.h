@@ -20,6 +20,7 @@ struct BuilderOptions {
   std::string nixpkgs_sha256;
   int64_t timeout_millis = 15 * 60'000;  // where the spec has none
   int64_t evaluation_memory_bytes = 2LL << 30;
+  int64_t memory_bytes = 4LL << 30;  // of the build in all, where the spec has none
   int64_t max_silent_seconds = 600;
   int64_t max_log_bytes = 16LL << 20;
   int64_t max_closure_bytes = 32LL << 30;

@@ -42,6 +42,7 @@ constexpr char kUsage[] =
     "  --nixpkgs-sha256 HASH       of a --nixpkgs URL\n"
     "  --timeout DURATION          for a build in all, where the request has none (15m)\n"
     "  --memory QUANTITY           heap of the evaluation, where the request has none (2Gi)\n"
+    "  --build-memory QUANTITY     of a build in all, where the request has none (4Gi)\n"
     "  --max-silent-time DURATION  a build that says nothing for so long is ended (10m)\n"
     "  --max-log QUANTITY          a build that says more is ended (16Mi)\n"
     "  --max-closure QUANTITY      an environment that is larger is refused (32Gi)\n"
@@ -56,6 +57,7 @@ constexpr char kUsage[] =
     "  --cache-key-file FILE       Nix's secret key that signs them\n"
     "  --cache-netrc-file FILE     credentials for the cache, when it wants them\n"
     "  --cache-public-keys KEYS    what executors accept; the key's other half is one of them\n"
+    "  --doubt-cache               read every byte of what is in the cache already\n"
     "  --publish-timeout DURATION  for publishing in all (10m)\n"
     "  --termination-log FILE      where the result is written (/dev/termination-log)\n"
     "  --help, --version\n"
@@ -118,6 +120,7 @@ std::map<std::string, std::function<Status(const std::string&)>> ValueOptions(
       {"--timeout", number(&options.timeout_millis, duration, 1)},
       {"--max-silent-time", number(&options.max_silent_seconds, duration, 1000)},
       {"--memory", number(&options.evaluation_memory_bytes, quantity, 1)},
+      {"--build-memory", number(&options.memory_bytes, quantity, 1)},
       {"--max-log", number(&options.max_log_bytes, quantity, 1)},
       {"--max-closure", number(&options.max_closure_bytes, quantity, 1)},
       {"--min-free", number(&options.min_free_bytes, quantity, 1)},
@@ -129,8 +132,9 @@ Status Parse(int argc, char** argv, Arguments* arguments) {
   for (int i = 1; i < argc; ++i) {
     std::string name = argv[i];
     std::string value;
-    if (name == "--allow-network") {
-      arguments->options.network = true;
+    if (name == "--allow-network" || name == "--doubt-cache") {
+      (name == "--doubt-cache" ? arguments->options.cache.doubt : arguments->options.network) =
+          true;
       continue;
     }
     const size_t equals = name.find('=');

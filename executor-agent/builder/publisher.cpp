@@ -105,7 +105,8 @@ Publisher::Session Publisher::Run(const std::string& store_path, const std::stri
                                   int lock_fd) const {
   Session session;
   SessionSpec spec;
-  spec.publish = PublishSpec{settings_.url, secret_key, Netrc(), store_path};
+  spec.publish = PublishSpec{settings_.url, secret_key, Netrc(),
+                             !secret_key.empty() || settings_.doubt, store_path};
   spec.store_root = store_root_;
   spec.network = true;
   spec.trusted_public_keys = Joined(settings_.public_keys);

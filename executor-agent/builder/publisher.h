@@ -18,6 +18,9 @@ struct CacheSettings {
   std::string netrc_file;  // credentials for PUT, or ""
   std::vector<std::string> public_keys;  // "name:base64": what executors accept
   int64_t timeout_millis = 10 * 60'000;  // for publishing in all
+  // An executor could not get it: Check and Find read every byte. Otherwise they do not, as it was
+  // read when it was published.
+  bool doubt = false;
 };
 
 struct Published {
@@ -42,7 +45,7 @@ class Publisher {
   // Copies what the cache does not have yet and reads all of it back. What the cache has but cannot
   // be trusted or read is replaced, once. `lock_fd` as in SessionSpec.
   [[nodiscard]] Published Publish(const api::BuiltEnvironment& environment, int lock_fd);
-  // Whether the cache has the closure, signed; its contents are not read.
+  // Whether the cache has the closure, signed.
   [[nodiscard]] Published Check(const std::string& store_path);
   // The environment of that hash, which somebody else built: by its signed pointer.
   [[nodiscard]] Published Find(const std::string& hash);

@@ -15,6 +15,7 @@
 
 #include "common/base/json.h"
 #include "common/base/unique_fd.h"
+#include "executor-agent/builder/memory_watch.h"
 #include "executor-agent/builder/session_init.h"
 
 namespace envicutor::agent {
@@ -22,7 +23,7 @@ namespace {
 
 using SteadyClock = std::chrono::steady_clock;
 
-constexpr auto kDiskCheckInterval = std::chrono::milliseconds(500);
+constexpr auto kCheckInterval = std::chrono::milliseconds(200);
 constexpr size_t kMaxControlBytes = 64U << 20U;
 
 SessionResult::Step StepOf(const std::string& name) {
@@ -79,16 +80,23 @@ class Watch {
   // Until both pipes are at their end, which is when every process of the session is dead.
   void Run(int control_fd, int log_fd, SessionResult* result) {
     const auto deadline = SteadyClock::now() + std::chrono::milliseconds(spec_.timeout_millis);
+    auto next_check = SteadyClock::now();
     int64_t log_bytes = 0;
     std::string control;
     std::array<pollfd, 2> fds{pollfd{control_fd, POLLIN, 0}, pollfd{log_fd, POLLIN, 0}};
     while (fds[0].fd >= 0 || fds[1].fd >= 0) {
       const auto now = SteadyClock::now();
       if (now >= deadline) Stop(SessionResult::Stopped::kTimeout, result);
-      if (DiskIsFull(spec_)) Stop(SessionResult::Stopped::kDiskFull, result);
+      if (now >= next_check) {
+        next_check = now + kCheckInterval;
+        if (DiskIsFull(spec_)) Stop(SessionResult::Stopped::kDiskFull, result);
+        if (spec_.memory_bytes > 0 && UsesMoreMemory(pid_, spec_.memory_bytes)) {
+          Stop(SessionResult::Stopped::kOutOfMemory, result);
+        }
+      }
       const auto wait = std::chrono::duration_cast<std::chrono::milliseconds>(deadline - now);
-      const auto bounded = std::clamp<std::chrono::milliseconds>(wait, std::chrono::milliseconds(1),
-                                                                 kDiskCheckInterval);
+      const auto bounded =
+          std::clamp<std::chrono::milliseconds>(wait, std::chrono::milliseconds(1), kCheckInterval);
       if (::poll(fds.data(), fds.size(), static_cast<int>(bounded.count())) <= 0) continue;
       if (fds[1].revents != 0) {
         std::string text;

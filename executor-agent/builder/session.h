@@ -30,6 +30,7 @@ struct PublishSpec {
   std::string cache_url;   // file:///DIR, http(s)://HOST/, s3://BUCKET
   std::string secret_key;  // Nix's "name:base64"; "": only checks what the cache has
   std::string netrc;       // a netrc file's text; "": none
+  bool contents = true;    // read every byte back, not only what is said of them
   std::string store_path;
 };
 
@@ -46,6 +47,7 @@ struct SessionSpec {
   std::string substituters;  // nix.conf's words; "" for none
   std::string trusted_public_keys;
   int64_t evaluation_memory_bytes = 0;
+  int64_t memory_bytes = 0;        // of all processes; 0: only what the control group bounds
   int64_t timeout_millis = 0;      // of the session as a whole
   int64_t max_silent_seconds = 0;  // a build that says nothing for so long is ended by Nix
   int64_t max_log_bytes = 0;
@@ -55,7 +57,7 @@ struct SessionSpec {
 
 struct SessionResult {
   enum class Step { kStart, kFetch, kEvaluate, kBuild, kPublish, kVerify, kInspect, kDone };
-  enum class Stopped { kNo, kTimeout, kLogTooLong, kDiskFull };
+  enum class Stopped { kNo, kTimeout, kLogTooLong, kDiskFull, kOutOfMemory };
   Step step = Step::kStart;  // the one that it ended in; kDone: everything went well
   Stopped stopped = Stopped::kNo;
   int exit_code = 0;  // of the failed step's command, when a signal did not end it

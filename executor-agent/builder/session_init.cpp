@@ -26,6 +26,7 @@ namespace {
 
 constexpr size_t kMaxCommandOutput = 32U << 20U;
 constexpr char kStoreUri[] = "unix:///mnt/run/socket?root=/mnt/root";
+constexpr rlim_t kMaxBuildProcesses = 4096;
 constexpr int kSystemdFirstFd = 3;  // SD_LISTEN_FDS_START
 
 struct Command {
@@ -68,6 +69,8 @@ std::vector<char*> Pointers(std::vector<std::string>* strings) {
   }
   ::close_range(command.listen_fd >= 0 ? kSystemdFirstFd + 1 : kSystemdFirstFd, ~0U, 0);
   SetLimit(RLIMIT_CORE, 0);
+  // Root itself is exempt; each build user that the daemon becomes is not.
+  if (command.root) SetLimit(RLIMIT_NPROC, kMaxBuildProcesses);
   if (!command.root) {
     SetLimit(RLIMIT_NPROC, 64);
     SetLimit(RLIMIT_FSIZE, 2UL << 30U);
@@ -191,8 +194,7 @@ class Init {
     }
     std::vector<std::string> verify = {"nix", "store",         "verify", "--store",         cache,
                                        "-r",  "--sigs-needed", "1",      publish.store_path};
-    // What was checked to its last byte when it was published is not read again.
-    if (publish.secret_key.empty()) verify.push_back("--no-contents");
+    if (!publish.contents) verify.push_back("--no-contents");
     if (!Step("verify", command(std::move(verify)), &exit)) return OkStatus();
     if (!Step("inspect",
               command({"nix", "path-info", "--json", "-r", "--store", cache, publish.store_path}),

@@ -36,6 +36,7 @@ std::string NixConf(const SessionSpec& spec) {
       "build-users-group = nixbld\n"
       "sandbox = true\n"
       "sandbox-fallback = false\n"
+      "sandbox-dev-shm-size = 256m\n"
       "sandbox-paths =\n"
       "extra-sandbox-paths =\n"
       "trusted-users = root\n"

@@ -240,6 +240,17 @@ class Lies(CacheTest):
     def test_lost_nar(self):
         self.damaged(lambda file: self.cache.nar_of(file).unlink(), "lost")
 
+    def test_a_doubted_environment_is_read_to_its_last_byte(self):
+        first = self.publish()
+        narinfo = self.cache.root / (Path(first.message["environment"]["storePath"]).name[:32] + ".narinfo")
+        self.cache.nar_of(narinfo).write_bytes(b"not what was signed")
+        self.assertIn("built already", self.publish().text, "its narinfo is as it was")
+        mended = self.publish("--doubt-cache")
+        self.assertIn("replaced", mended.log)
+        self.assert_published(mended)
+        with tempfile.TemporaryDirectory() as other:
+            self.assert_published(self.publish("--doubt-cache", store=Path(other)))
+
     def test_a_signed_environment_that_lost_its_signature_is_published_again(self):
         first = self.publish()
         for narinfo in self.cache.narinfos():

@@ -366,6 +366,17 @@ std::optional<api::EnvironmentSpec> EnvironmentOf(const Json& submission, const 
       if (package.is_string()) parsed->extra_packages.push_back(package.get<std::string>());
     }
   }
+  // A Runtime may ask for more: its author is who set the bounds.
+  if (own.is_object() && parsed->build_timeout_millis > options.builder.timeout_millis) {
+    errors->push_back(
+        "environment.buildTimeout: " + api::FormatDurationMillis(parsed->build_timeout_millis) +
+        " is more than the maximum " + api::FormatDurationMillis(options.builder.timeout_millis));
+  }
+  if (own.is_object() && parsed->build_memory_bytes > options.builder.memory_bytes) {
+    errors->push_back(
+        "environment.buildMemory: " + api::FormatQuantity(parsed->build_memory_bytes) +
+        " is more than the maximum " + api::FormatQuantity(options.builder.memory_bytes));
+  }
   if (own.is_object() && !GetBool(own, "cache", true)) parsed->salt = kube::UidOf(submission);
   return std::move(parsed).value();
 }

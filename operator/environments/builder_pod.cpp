@@ -180,7 +180,8 @@ Json BuilderConfigMap(const std::string& hash, const api::EnvironmentSpec& spec,
           {"data", {{"request.json", DumpJson(request)}}}};
 }
 
-Json BuilderPod(const std::string& hash, const api::EnvironmentSpec& spec, const Options& options) {
+Json BuilderPod(const std::string& hash, const api::EnvironmentSpec& spec, const Options& options,
+                bool doubted) {
   Json args = {"--store", kStoreMount, "--request", std::string(kRequestMount) + "/request.json",
                "--timeout", std::to_string(options.builder.timeout_millis) + "ms",
                // Half for the evaluation's heap, as the builds share the pod's memory with it.
@@ -192,6 +193,7 @@ Json BuilderPod(const std::string& hash, const api::EnvironmentSpec& spec, const
     args.push_back(options.builder.nixpkgs);
   }
   AddUpstreams(options, &args);
+  if (doubted) args.push_back("--doubt-cache");
   const int64_t deadline = TimeoutMillis(spec, options) / 1000 + kDeadlineSlackSeconds +
                            (options.cache.url.empty() ? 0 : kPublishSeconds);
   Json pod =

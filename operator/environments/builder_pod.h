@@ -24,8 +24,9 @@ inline constexpr char kEnvironmentLabel[] = "envicutor.io/environment";
 
 [[nodiscard]] Json BuilderConfigMap(const std::string& hash, const api::EnvironmentSpec& spec,
                                     const Options& options);
+// `doubted`: an executor could not get it from the cache, which is then read to its last byte.
 [[nodiscard]] Json BuilderPod(const std::string& hash, const api::EnvironmentSpec& spec,
-                              const Options& options);
+                              const Options& options, bool doubted = false);
 // Removes a discarded environment from the store.
 [[nodiscard]] Json RemoverPod(const std::string& hash, const Options& options);
 

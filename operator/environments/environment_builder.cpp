@@ -22,6 +22,22 @@ Duration RetryDelay(int failures) {
   return std::min<Duration>(delay, kLastRetry);
 }
 
+bool HitItsBounds(const BuildState& state) {
+  return state.message.rfind("TimedOut", 0) == 0 || state.message.rfind("OutOfMemory", 0) == 0;
+}
+
+bool AsksForMore(const api::EnvironmentSpec& asked, const api::EnvironmentSpec& had,
+                 const Options& options) {
+  const auto timeout = [&options](const api::EnvironmentSpec& spec) {
+    return spec.build_timeout_millis > 0 ? spec.build_timeout_millis
+                                         : options.builder.timeout_millis;
+  };
+  const auto memory = [&options](const api::EnvironmentSpec& spec) {
+    return spec.build_memory_bytes > 0 ? spec.build_memory_bytes : options.builder.memory_bytes;
+  };
+  return timeout(asked) > timeout(had) || memory(asked) > memory(had);
+}
+
 }  // namespace
 
 EnvironmentBuilder::EnvironmentBuilder(EnvironmentBuilderDeps deps) : deps_(deps) {}
@@ -60,8 +76,10 @@ BuildState EnvironmentBuilder::Ensure(const api::EnvironmentSpec& spec) {
     build.state.message = "waiting for its turn to be built";
     deps_.queue.Add(hash);
   } else if (build.stage == Stage::kDone && build.state.phase == BuildState::Phase::kFailed &&
-             build.state.infrastructure && deps_.clock.Now() >= build.not_before) {
-    // Not the environment's fault: whoever asks later gets another try.
+             ((build.state.infrastructure && deps_.clock.Now() >= build.not_before) ||
+              (HitItsBounds(build.state) && AsksForMore(spec, build.spec, deps_.options)))) {
+    // Not the environment's fault, or that of who asked for too little: another try.
+    build.spec = spec;
     build.stage = Stage::kQueued;
     build.failures = 0;
     build.state = {};
@@ -98,6 +116,7 @@ void EnvironmentBuilder::Recheck(const std::string& hash) {
   // A builder that finds it built and published ends at once.
   Build& build = it->second;
   build.stage = Stage::kQueued;
+  build.doubted = true;
   build.failures = 0;
   build.not_before = {};
   build.state = {};
@@ -196,7 +215,7 @@ Status EnvironmentBuilder::ReconcileBuild(const std::string& hash) {
     return OkStatus();
   }
   if (!TakeTurn(hash)) return OkStatus();
-  const Status started = StartPod(hash, build->spec);
+  const Status started = StartPod(hash, *build);
   if (started.ok()) return OkStatus();
   {
     const std::scoped_lock lock(mutex_);
@@ -256,9 +275,11 @@ Status EnvironmentBuilder::Create(const kube::ResourceType& type, const Json& ob
   return created.status().code() == Code::kAlreadyExists ? OkStatus() : created.status();
 }
 
-Status EnvironmentBuilder::StartPod(const std::string& hash, const api::EnvironmentSpec& spec) {
+Status EnvironmentBuilder::StartPod(const std::string& hash, const Build& build) {
+  const api::EnvironmentSpec& spec = build.spec;
   ENVICUTOR_RETURN_IF_ERROR(Create(kube::kConfigMaps, BuilderConfigMap(hash, spec, deps_.options)));
-  ENVICUTOR_RETURN_IF_ERROR(Create(kube::kPods, BuilderPod(hash, spec, deps_.options)));
+  ENVICUTOR_RETURN_IF_ERROR(
+      Create(kube::kPods, BuilderPod(hash, spec, deps_.options, build.doubted)));
   OwnConfigMap(hash);
   log::Info("environment: build started", {{"environment", hash}});
   SetMessage(hash, "its builder pod is starting");
@@ -334,6 +355,7 @@ void EnvironmentBuilder::Ended(const std::string& hash, PodOutcome outcome) {
       build.state.message = "will be tried again: " + message;
     } else {
       build.stage = Stage::kDone;
+      build.doubted = build.doubted && outcome.state.phase != BuildState::Phase::kReady;
       build.ended = deps_.clock.Now();
       build.state = std::move(outcome.state);
     }

@@ -69,12 +69,13 @@ class EnvironmentBuilder final : public EnvironmentBuilds {
     std::optional<SteadyTime> started;  // this process saw it start
     int64_t order = 0;                  // first come, first built
     WallTime last_used;
-    SteadyTime ended;  // kDone: since when
+    bool doubted = false;  // an executor could not get it
+    SteadyTime ended;      // kDone: since when
   };
 
   Status ReconcileBuild(const std::string& hash);
   Status ReconcileRemoval(const std::string& hash);
-  Status StartPod(const std::string& hash, const api::EnvironmentSpec& spec);
+  Status StartPod(const std::string& hash, const Build& build);
   Status Create(const kube::ResourceType& type, const Json& object);
   void OwnConfigMap(const std::string& hash);
   Status DeletePod(const Json& pod);

@@ -195,6 +195,23 @@ TEST(EnvironmentOf, RuntimesOwnNeedsNone) {
   EXPECT_THAT(errors, IsEmpty());
 }
 
+TEST(EnvironmentOf, ASubmissionCannotAskForMoreThanTheBoundsOfABuild) {
+  std::vector<std::string> errors;
+  const auto ask = [&errors](const std::string& timeout, const std::string& memory) {
+    errors.clear();
+    static_cast<void>(EnvironmentOf(
+        Submission("s",
+                   {{"environment",
+                     {{"packages", {"gcc"}}, {"buildTimeout", timeout}, {"buildMemory", memory}}}}),
+        nullptr, TestOptions(), &errors));
+    return errors;
+  };
+  EXPECT_TRUE(ask("15m", "2Gi").empty());
+  EXPECT_EQ(ask("16m", "3Gi"), (std::vector<std::string>{
+                                   "environment.buildTimeout: 16m is more than the maximum 15m",
+                                   "environment.buildMemory: 3Gi is more than the maximum 2Gi"}));
+}
+
 TEST(EnvironmentOf, UncachedIsSaltedAndForbiddenIsSaid) {
   std::vector<std::string> errors;
   const Json uncached =

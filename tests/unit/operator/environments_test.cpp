@@ -160,6 +160,24 @@ TEST_F(EnvironmentBuilderTest, AFailedBuildStaysFailedUntilItIsRetried) {
   EXPECT_EQ(builder_->Ensure(spec).phase, BuildState::Phase::kBuilding);
 }
 
+TEST_F(EnvironmentBuilderTest, AShortTimeOutIsNobodyElsesFailure) {
+  api::EnvironmentSpec hurried = Packages("gcc");
+  hurried.build_timeout_millis = 1'000;
+  const std::string hash = builder_->HashOf(hurried);
+  ASSERT_EQ(hash, builder_->HashOf(Packages("gcc")));
+  static_cast<void>(builder_->Ensure(hurried));
+  Work();
+  End(BuilderName(hash), Message("TimedOut", "not within 1s"));
+  Work();
+  EXPECT_EQ(builder_->Ensure(hurried).phase, BuildState::Phase::kFailed);
+  EXPECT_EQ(builder_->Ensure(Packages("gcc")).phase, BuildState::Phase::kBuilding);
+  Work();
+  EXPECT_EQ(Pods().size(), 1U);
+  End(BuilderName(hash), Message("TimedOut", "not within 15m"));
+  Work();
+  EXPECT_EQ(builder_->Ensure(Packages("gcc")).phase, BuildState::Phase::kFailed);
+}
+
 TEST_F(EnvironmentBuilderTest, RetriesWhatIsNotTheEnvironmentsFault) {
   const api::EnvironmentSpec spec = Packages("bash");
   const std::string hash = builder_->HashOf(spec);
@@ -321,6 +339,28 @@ TEST_F(EnvironmentBuilderTest, WhatIsNotPublishedIsTriedAgainAndSaysWhy) {
   Work();
   EXPECT_EQ(builder_->Ensure(spec).phase, BuildState::Phase::kReady);
   EXPECT_EQ(builder_->Ensure(spec).unpublished, "");
+}
+
+TEST_F(EnvironmentBuilderTest, WhatAnExecutorCouldNotGetIsReadToItsLastByte) {
+  const api::EnvironmentSpec spec = Packages("bash");
+  const std::string hash = builder_->HashOf(spec);
+  const auto arguments = [&] {
+    const std::string key =
+        FakeClient::KeyFor(kube::kPods, options_.executor_namespace, BuilderName(hash));
+    return client_.objects.contains(key) ? DumpJson(client_.objects.at(key)) : "";
+  };
+  static_cast<void>(builder_->Ensure(spec));
+  Work();
+  EXPECT_EQ(arguments().find("--doubt-cache"), std::string::npos);
+  End(BuilderName(hash), Message("Built", "built"));
+  Work();
+  clock_.Advance(std::chrono::minutes(2));
+  builder_->Recheck(hash);
+  Work();
+  EXPECT_NE(arguments().find("--doubt-cache"), std::string::npos);
+  End(BuilderName(hash), Message("Built", "built"));
+  Work();
+  EXPECT_EQ(builder_->Ensure(spec).phase, BuildState::Phase::kReady);
 }
 
 class CollectionTest : public EnvironmentBuilderTest {

@@ -43,7 +43,7 @@ def namespace(cluster, name):
 def test_a_namespace_goes_amid_its_running_submissions(real, cluster, controllers):
     ns = namespace(cluster, unique("going"))
     names = [unique("long") for _ in range(real.executors + 2)]  # some run, some wait
-    cluster.create([submission(n, of("bash", "sleep 100"), ns) for n in names])
+    cluster.create([submission(n, of("bash", "sleep 60", run={"limits": {"wallTime": "60s"}}), ns) for n in names])
     until(lambda: cluster.get("executorpool", "default")["status"]["busySlots"] == real.executors, 30,
           "the executors are busy")
     cluster.kubectl("delete", "namespace", ns, "--timeout=60s", timeout=90)
@@ -54,7 +54,7 @@ def test_a_namespace_goes_amid_its_running_submissions(real, cluster, controller
 
 def test_deleted_in_the_foreground_a_submission_goes_too(real, cluster, controllers):
     name = unique("foreground")
-    cluster.create([submission(name, of("bash", "sleep 100"))])
+    cluster.create([submission(name, of("bash", "sleep 60", run={"limits": {"wallTime": "60s"}}))])
     cluster.kubectl("wait", f"submission/{name}", "--for=jsonpath={.status.phase}=Running", "--timeout=30s")
     cluster.kubectl("delete", "submission", name, "--cascade=foreground", "--timeout=30s")
     until(lambda: cluster.get("executorpool", "default")["status"]["busySlots"] == 0, 20, "it was stopped")

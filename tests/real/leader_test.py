@@ -69,7 +69,7 @@ def test_a_leader_that_slept_longer_than_its_lease_writes_nothing(real, cluster)
     following = real.start_operator("following")
     until(lambda: waits(real, "following"), 10, "the next operator waits for the lease")
     long, queued = unique("long"), [unique("queued") for _ in range(real.executors + 2)]
-    cluster.create([submission(long, of("bash", "sleep 25; echo once"))])
+    cluster.create([submission(long, of("bash", "sleep 25; echo once", run={"limits": {"wallTime": "60s"}}))])
     cluster.kubectl("wait", f"submission/{long}", "--for=jsonpath={.status.phase}=Running", "--timeout=30s")
     cluster.create([submission(n, of("bash", "sleep 1; echo once")) for n in queued])
     begin = len(real.plane.audit.read_text())

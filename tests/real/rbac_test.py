@@ -12,7 +12,7 @@ import urllib.request
 
 import pytest
 
-from harness import ROOT, of, submission, unique
+from harness import of, submission, unique
 
 EXECUTORS = "envicutor-executors"
 SYSTEM = "envicutor-system"
@@ -241,13 +241,15 @@ def test_without_its_lease_it_stops(real, cluster):
     operator.read_from = 0
     operator.misses(f"{lease} create")
     assert not operator.ready()
+    assert status_of(cluster, name) == {}
+    # By the create it leads; it cannot renew, so it ends with its lease.
     operator.allow_all_but(f"{lease} update")
     operator.misses(f"{lease} update")
-    assert status_of(cluster, name) == {}
-    real.plane.end(real.operator)  # it led for a moment, by the create
+    assert real.operator.wait(30) == 1
     real.operator = real.start_operator("rbac-update")
-    operator.allow_all_but()
-    assert cluster.wait_finished([name])[name]["status"]["verdict"] == "Accepted"
+    operator.account.allow(operator.account.rules)
+    done = cluster.wait_finished([name])[name]["status"]
+    assert (done["verdict"], done["stages"]["run"]["stdout"]) == ("Accepted", "once\n")
 
 
 def test_each_rule_is_used_and_nothing_else_is_asked_for(real):
@@ -265,10 +267,12 @@ def test_each_rule_is_used_and_nothing_else_is_asked_for(real):
         rules = {(part, resource, verb) for part, given in account.rules.items() for rule in given
                  for resource in rule["resources"] for verb in rule["verbs"]}
         spaces = type(account).NAMESPACES
+        # Of a pod that fails again and again; nothing here does.
+        rules -= {("executorNamespaceRules", "events", "patch")}
         unused = {rule for rule in rules if not any(
             rule[1:] == (resource, verb) and spaces[rule[0]] in (None, namespace)
             for namespace, resource, verb in used)}
         assert not unused, f"rules of {name} that nothing needs"
-        asked = {(resource, verb) for _, resource, verb in refused}
-        assert asked <= {rule[1:] for rule in rules}, f"{name} asks for more than it may"
-    assert (ROOT / "helm" / "envicutor" / "files" / "operator-rules.yaml").exists()
+        known = {(resource, verb) for given in account.rules.values() for rule in given
+                 for resource in rule["resources"] for verb in rule["verbs"]}
+        assert {(resource, verb) for _, resource, verb in refused} <= known, f"{name} asks for more than it may"

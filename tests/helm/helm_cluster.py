@@ -102,11 +102,11 @@ class HelmCluster:
 
     def install(self, **more):
         return self.helm("install", "envicutor", CHART, "--create-namespace", "-f", self.values(**more), "--wait",
-                         "--wait-for-jobs", "--timeout", "8m")
+                         "--wait-for-jobs", "--timeout", "5m")
 
     def upgrade(self, **more):
         return self.helm("upgrade", "envicutor", CHART, "-f", self.values(**more), "--wait", "--wait-for-jobs",
-                         "--timeout", "8m")
+                         "--timeout", "5m")
 
     def kubectl(self, *args, stdin=None, timeout=300):
         done = subprocess.run(["kubectl", "--kubeconfig", self.kubeconfig, *map(str, args)], input=stdin, text=True,

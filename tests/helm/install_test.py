@@ -82,7 +82,7 @@ def test_upgrade_changes_what_it_says_and_keeps_data(installed):
 
 
 def test_rollback_takes_it_back(installed):
-    installed.helm("rollback", "envicutor", "1", "--wait", "--wait-for-jobs", "--timeout", "8m")
+    installed.helm("rollback", "envicutor", "1", "--wait", "--wait-for-jobs", "--timeout", "5m")
     assert len(installed.names("pods", NAMESPACE, "-l", "app.kubernetes.io/component=operator")) == 2
     # A pool of the release goes with the values that had it; the administrator's own stays.
     pools = [p["metadata"]["name"] for p in installed.get("executorpools")["items"]]

@@ -33,6 +33,20 @@ def test_rules_are_valid_and_each_fires():
     assert fired == {r["alert"] for r in rules()}
 
 
+def test_the_dashboard_is_well_formed():
+    dashboard = json.loads(DASHBOARD.read_text())
+    panels = dashboard["panels"]
+    assert len({p["id"] for p in panels}) == len(panels)
+    assert [v["name"] for v in dashboard["templating"]["list"]] == ["datasource"]
+    cells = set()
+    for panel in panels:
+        at = panel["gridPos"]
+        mine = {(x, y) for x in range(at["x"], at["x"] + at["w"]) for y in range(at["y"], at["y"] + at["h"])}
+        assert at["x"] + at["w"] <= 24 and not mine & cells, panel["title"]
+        cells |= mine
+        assert panel["type"] == "row" or panel["datasource"]["uid"] == "${datasource}"
+
+
 @pytest.mark.parametrize("rule", rules(), ids=lambda r: r["alert"])
 def test_alerts_lead_to_the_guide(rule):
     page, anchor = rule["annotations"]["runbook_url"].removeprefix("https://envicutor.io/").split("#")

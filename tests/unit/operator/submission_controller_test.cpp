@@ -289,7 +289,7 @@ TEST_F(SubmissionControllerTest, AnEnvironmentThatCannotBeHadIsTriedAgainThenRun
 TEST_F(SubmissionControllerTest, AnEnvironmentThatNeverComesIsSaidAfterBoundedTries) {
   CreatePython("s");
   for (int i = 0; i < 6; ++i) {
-    EXPECT_EQ(StatusOf("s").value("phase", "Pending"), "Pending");
+    EXPECT_EQ(GetString(StatusOf("s"), "phase", "Pending"), "Pending");
     Done(NoEnvironment());
     Advance(std::chrono::seconds(16));
   }

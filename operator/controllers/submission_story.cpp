@@ -42,7 +42,7 @@ bool SubmissionStory::Runs(const Json& submission, int64_t attempt, const RunPla
 }
 
 void SubmissionStory::Retries(const Json& submission, int64_t attempt, const std::string& why) {
-  log::Warn("executor lost, trying again", LogContextOf(submission, attempt), {{"why", why}});
+  log::Warn("trying again", LogContextOf(submission, attempt), {{"why", why}});
   Warning(submission, "Retrying", "attempt " + std::to_string(attempt) + " was lost: " + why);
 }
 

@@ -41,6 +41,9 @@ class Nodes(e2e.Cluster):
     def start(self):
         self.data = Path(tempfile.mkdtemp(prefix="envicutor-two-", dir="/var/tmp"))
         self.kubeconfig = str(self.data / "kubeconfig")
+        if given := os.environ.get("ENVICUTOR_NIXPKGS"):  # where there is no network
+            (self.data / "store").mkdir()
+            subprocess.run(["cp", "-a", given, self.data / "store" / "nixpkgs"], check=True)
         subprocess.run([harness.BIN / "envicutor", "up", "--data-dir", self.data, "--kubeconfig", self.kubeconfig,
                         "--port", "0", "--detach", "--node", "host", "--allow-degraded", "--slots", "2"], check=True,
                        timeout=300)

@@ -56,6 +56,7 @@ TEST(TerminationMessage, NamesTheEnvironmentWhenBuilt) {
   report.environment.hash = "h";
   report.environment.store_path = kEnvironment;
   report.environment.closure = {kBash, kEnvironment};
+  report.closure_paths = 2;
   report.environment.closure_size_bytes = 7;
   const auto json = ParseJson(TerminationMessage(report));
   EXPECT_EQ(GetString(At(*json, {"environment"}), "storePath"), kEnvironment);

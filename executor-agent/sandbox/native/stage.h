@@ -82,6 +82,7 @@ class Stage {
   Budget budget_;
   int64_t begin_nanos_ = 0;             // when Supervise began
   std::optional<int64_t> start_nanos_;  // just before exec
+  int64_t next_cpu_look_nanos_ = 0;     // before it the CPU budget cannot be used up; 0: not known
   std::optional<int64_t> exit_nanos_;
   int64_t setup_cpu_micros_ =
       0;                         // of the box's init and the program before exec: not the program's

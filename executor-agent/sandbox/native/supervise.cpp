@@ -88,7 +88,7 @@ void Stage::Loop(int stop_event) {
 int64_t Stage::NextLookNanos(int64_t now) const {
   if (!start_nanos_) return std::max<int64_t>(begin_nanos_ + kSetupNanos - now, 0);
   const int64_t wall = std::max<int64_t>(*start_nanos_ + budget_.wall_nanos - now, 0);
-  int64_t look = std::min(wall, budget_.UntilNextLook(CpuUsedMicros()));
+  int64_t look = std::min(wall, std::max<int64_t>(next_cpu_look_nanos_ - now, 0));
   if (!box_.engine->has_memory() || !cpu_stat_.valid()) look = std::min(look, kDegradedLookNanos);
   return look;
 }
@@ -101,7 +101,14 @@ void Stage::CheckTime(int64_t now) {
     outcome_.error = "the box was not set up in time";
     return;
   }
-  if (CpuUsedMicros() >= budget_.cpu_micros) {
+  // Reading cpu.stat makes the kernel add up: only when the budget could be used up by now.
+  if (next_cpu_look_nanos_ == 0) next_cpu_look_nanos_ = *start_nanos_ + budget_.UntilNextLook(0);
+  int64_t used = 0;
+  if (now >= next_cpu_look_nanos_) {
+    used = CpuUsedMicros();
+    next_cpu_look_nanos_ = now + budget_.UntilNextLook(used);
+  }
+  if (used >= budget_.cpu_micros) {
     Kill(Killed::kCpuTime, budget_.extra ? "extraTime" : "cpuTime");
   } else if (now - *start_nanos_ >= budget_.wall_nanos) {
     Kill(Killed::kWallTime, "wallTime");

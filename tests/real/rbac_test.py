@@ -271,7 +271,7 @@ def test_each_rule_is_used_and_nothing_else_is_asked_for(real):
         rules -= {("executorNamespaceRules", "events", "patch")}
         unused = {rule for rule in rules if not any(
             rule[1:] == (resource, verb) and spaces[rule[0]] in (None, namespace)
-            for namespace, resource, verb in used)}
+            for namespace, resource, verb in used | refused)}
         assert not unused, f"rules of {name} that nothing needs"
         known = {(resource, verb) for given in account.rules.values() for rule in given
                  for resource in rule["resources"] for verb in rule["verbs"]}

@@ -185,6 +185,27 @@ TEST_F(DispatchCoreTest, AcknowledgementsGoTogetherAndAreRepeated) {
   EXPECT_THAT(Out(), IsEmpty());
 }
 
+TEST_F(DispatchCoreTest, AcknowledgementsOfAMomentShareARequest) {
+  DispatchOptions options;
+  options.ack_delay = std::chrono::milliseconds(25);
+  core_ = DispatchCore(options);
+  Agent("x", 3);
+  Open();
+  for (const char* uid : {"a", "b", "c"}) Submit(uid);
+  for (const char* uid : {"a", "b", "c"}) Result_("x", Accepted(uid, 1, ""));
+  Out();
+  core_.Acknowledge("a", now_, &out_);
+  core_.Acknowledge("b", now_, &out_);
+  EXPECT_THAT(Out(), IsEmpty());
+  EXPECT_EQ(now_ + options.ack_delay, core_.NextDue());
+  Advance(options.ack_delay);
+  EXPECT_THAT(Out(), ElementsAre("ack x a b"));
+  core_.Acknowledge("c", now_, &out_);
+  EXPECT_THAT(Out(), IsEmpty()) << "the request is on its way";
+  core_.AckAnswered("x", {{"a", 1}, {"b", 1}}, OkStatus(), now_, &out_);
+  EXPECT_THAT(Out(), ElementsAre("ack x c"));
+}
+
 TEST_F(DispatchCoreTest, AReplayedResultIsDeliveredOnce) {
   Agent("e0", 1);
   Open();

@@ -71,9 +71,9 @@ class Up:
         return self.data / "logs" / f"{name}.log"
 
     def agent_log(self):
-        logs = [p for p in (self.data / "node").rglob("*") if p.is_file() and "executor-default" in str(p)
-                and p.suffix in (".log", "") and "log" in str(p)]
-        return max(logs, key=lambda p: p.stat().st_size, default=None)
+        """Of the executor that runs now: the one that was written last."""
+        logs = (self.data / "node" / "logs").glob("*executor-default-*/agent.log")
+        return max(logs, key=lambda path: path.stat().st_mtime, default=None)
 
     def kubectl(self, *args, stdin=None, timeout=300):
         done = subprocess.run(["kubectl", "--kubeconfig", self.kubeconfig, *map(str, args)], input=stdin, text=True,

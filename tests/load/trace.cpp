@@ -32,7 +32,10 @@ Status ReadMoments(const std::string& log_path, std::unordered_map<std::string, 
   std::ifstream file(log_path);
   if (!file) return NotFound(log_path + " cannot be read");
   for (std::string line; std::getline(file, line);) {
-    const Result<Json> parsed = ParseJson(line);
+    // A node writes when it read a line, and from where, in front of it.
+    const size_t start = line.find('{');
+    if (start == std::string::npos) continue;
+    const Result<Json> parsed = ParseJson(std::string_view(line).substr(start));
     if (!parsed.ok()) continue;  // a line that another process wrote
     const auto found = moments->find(GetString(*parsed, "name"));
     if (found == moments->end()) continue;

@@ -201,6 +201,8 @@ class AgentProcess final : public Agent {
 
 Result<std::unique_ptr<Agent>> Agent::Start(const AgentOptions& options,
                                             const SandboxMaker& make_sandbox) {
+  // Before anything of the sandbox is touched.
+  ENVICUTOR_RETURN_IF_ERROR(ReadTls(options.tls_dir).status());
   JournalOptions journal_options;
   journal_options.dir = options.state_dir + "/journal";
   ENVICUTOR_RETURN_IF_ERROR(MakeDirs(journal_options.dir, 0700));

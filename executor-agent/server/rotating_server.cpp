@@ -12,20 +12,6 @@ constexpr size_t kMaxPemBytes = 256U << 10U;
 // For requests that run; a long poll is asked again.
 constexpr std::chrono::seconds kSwitchGrace{1};
 
-Result<http::TlsServerOptions> ReadTls(const std::string& dir) {
-  http::TlsServerOptions tls;
-  const std::pair<const char*, std::string*> files[] = {
-      {"tls.crt", &tls.cert_pem}, {"tls.key", &tls.key_pem}, {"ca.crt", &tls.client_ca_pem}};
-  for (const auto& [name, out] : files) {
-    const std::string path = dir + '/' + name;
-    Result<std::string> pem = ReadFile(path, kMaxPemBytes);
-    if (!pem.ok()) return pem.status().WithContext("--tls-dir");
-    if (pem->empty()) return InvalidArgument("--tls-dir: " + path + " is empty");
-    *out = *std::move(pem);
-  }
-  return tls;
-}
-
 bool Same(const http::TlsServerOptions& a, const http::TlsServerOptions& b) {
   return a.cert_pem == b.cert_pem && a.key_pem == b.key_pem && a.client_ca_pem == b.client_ca_pem;
 }
@@ -39,6 +25,20 @@ Status Try(const http::TlsServerOptions& tls) {
 }
 
 }  // namespace
+
+Result<http::TlsServerOptions> ReadTls(const std::string& dir) {
+  http::TlsServerOptions tls;
+  const std::pair<const char*, std::string*> files[] = {
+      {"tls.crt", &tls.cert_pem}, {"tls.key", &tls.key_pem}, {"ca.crt", &tls.client_ca_pem}};
+  for (const auto& [name, out] : files) {
+    const std::string path = dir + '/' + name;
+    Result<std::string> pem = ReadFile(path, kMaxPemBytes);
+    if (!pem.ok()) return pem.status().WithContext("--tls-dir");
+    if (pem->empty()) return InvalidArgument("--tls-dir: " + path + " is empty");
+    *out = *std::move(pem);
+  }
+  return tls;
+}
 
 RotatingServer::RotatingServer(std::string tls_dir, http::ServerOptions options,
                                http::Handler handler)

@@ -15,6 +15,9 @@
 
 namespace envicutor::agent {
 
+// tls.crt, tls.key and ca.crt of `dir`. What is missing is named with its path.
+[[nodiscard]] Result<http::TlsServerOptions> ReadTls(const std::string& dir);
+
 // Thread-safe.
 class RotatingServer {
  public:

@@ -408,7 +408,6 @@ TEST_F(CollectionTest, ComesAtItsTimeWithWhatIsLiveAndWhatWasUsedLast) {
   EXPECT_TRUE(Pods().empty());
   // It is not in the cache any more: whoever asks has it built again.
   EXPECT_EQ(builder_->Ensure(Packages("bash")).phase, BuildState::Phase::kBuilding);
-  End(kCollectorName, Json());
 }
 
 TEST_F(CollectionTest, TakesTurnsWithBuilds) {

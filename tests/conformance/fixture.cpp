@@ -87,6 +87,7 @@ Result<std::unique_ptr<Sandbox>> Conformance::MakeSandbox(const std::string& eng
   options.slots = 2;
   options.extractor_binary = OwnFolder() / "envicutor-extract";
   options.allow_degraded = std::getenv("ENVICUTOR_ALLOW_DEGRADED") != nullptr;
+  options.pin_cpus = PinCpus::kOn;
   if (const char* isolate = std::getenv("ISOLATE")) options.isolate_binary = isolate;
   return engine == "native" ? NewNativeSandbox(options) : NewIsolateSandbox(options);
 }

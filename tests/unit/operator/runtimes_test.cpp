@@ -390,6 +390,39 @@ TEST_F(RuntimeControllerTest, ALostExecutorIsAnotherAttemptNotAFailure) {
   EXPECT_EQ(Phase(), "Ready");
 }
 
+TEST_F(RuntimeControllerTest, AnEnvironmentThatCannotBeFetchedIsTriedUntilItCan) {
+  Apply(Spec());
+  Work();
+  SetBuild(Spec(), BuildState::Phase::kReady);
+  Work();
+  // Longer than any bound of tries: neither the Runtime nor its executor is at fault.
+  for (int i = 0; i < 8; ++i) {
+    const auto tries = runner_.submitted;
+    ASSERT_EQ(tries.size(), 2U) << i;
+    runner_.submitted.clear();
+    for (const auto& submitted : tries) {
+      api::RunResult result;
+      result.uid = submitted.request.uid;
+      result.attempt = submitted.request.attempt;
+      result.verdict = api::Verdict::kEnvironmentError;
+      result.environment_unavailable = true;
+      result.message = "refused, not signed by a trusted key";
+      submitted.events.on_done(result, {});
+    }
+    Work();
+    EXPECT_TRUE(runner_.submitted.empty()) << "not at once";
+    EXPECT_EQ(Phase(), "Testing");
+    EXPECT_NE(ReadyMessage().find("EnvironmentUnavailable"), std::string::npos);
+    EXPECT_NE(ReadyMessage().find("not signed by a trusted key"), std::string::npos);
+    clock_.Advance(std::chrono::seconds(31));
+    Work();
+  }
+  EXPECT_EQ(runner_.submitted.back().request.attempt, 9);
+  EndRuns();
+  Work();
+  EXPECT_EQ(Phase(), "Ready");
+}
+
 TEST_F(RuntimeControllerTest, SaysThatItWaitsForAnExecutor) {
   runner_.wait = RunWait{true, 0, "no executor is up"};
   Apply(Spec());

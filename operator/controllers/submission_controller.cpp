@@ -20,7 +20,6 @@ constexpr Duration kReportInterval = std::chrono::seconds(3);
 // Progress writes: 100 a second in all, which leaves most of an API server to results.
 constexpr Duration kProgressInterval = std::chrono::milliseconds(10);
 constexpr int kProgressBurst = 50;
-constexpr const char* kInputLabel = "envicutor.io/input";
 
 std::string Joined(const std::vector<std::string>& lines) {
   std::string all;
@@ -443,22 +442,6 @@ Status SubmissionController::Submit(const Json& submission, const TrackedPtr& tr
                       GetInt(At(submission, {"spec"}), "priority"), std::move(admission.request),
                       EventsFor(submission, tracked));
   return OkStatus();
-}
-
-Result<std::string> SubmissionController::ReadInput(const std::string& ns, const std::string& name,
-                                                    const std::string& key) {
-  const std::string what = "ConfigMap \"" + name + "\"";
-  const Status absent = NotFound(what + " is not there or not labelled " + kInputLabel + "=true");
-  const Result<Json> map = deps_.client.Get(kube::kConfigMaps, ns, name);
-  if (!map.ok()) {
-    return map.status().code() == Code::kNotFound ? absent : map.status();
-  }
-  if (GetString(At(*map, {"metadata", "labels"}), kInputLabel) != "true") return absent;
-  const Json& text = At(*map, {"data", key});
-  if (text.is_string()) return text.get<std::string>();
-  const Json& binary = At(*map, {"binaryData", key});
-  if (binary.is_string()) return Base64Decode(binary.get<std::string>());
-  return NotFound(what + " has no key \"" + key + "\"");
 }
 
 Status SubmissionController::ReportProgress(const Json& submission, const TrackedPtr& tracked) {

@@ -167,7 +167,7 @@ def main():
                                     stderr=subprocess.STDOUT)
         filled = None
         while filled is None:
-            if operator.poll() is not None or time.monotonic() - begin > 600:
+            if operator.poll() is not None or time.monotonic() - begin > 1800:
                 raise SystemExit("the operator does not start:\n" + log.read_text()[-2000:])
             filled = next((json.loads(l) for l in log.read_text().splitlines() if "the caches are filled" in l), None)
             time.sleep(0.1)

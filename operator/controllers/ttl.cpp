@@ -10,6 +10,11 @@ namespace {
 
 constexpr std::chrono::seconds kRetry{5};
 constexpr int kBatchesPerSecond = 10;
+// Requests at a time. One after the other, each some milliseconds, would be the bound of all.
+constexpr int kThreads = 4;
+// Each such time that the first one is late adds the usual rate once more.
+constexpr std::chrono::seconds kPatience{2};
+constexpr int kMostTimesFaster = 40;
 
 }  // namespace
 
@@ -95,21 +100,30 @@ std::optional<WallTime> TtlCollector::Sweep(int most) {
   return entries_.top().due;
 }
 
+int TtlCollector::BatchSize() const {
+  const int usual = std::max(1, per_second_ / kBatchesPerSecond / kThreads);
+  const std::lock_guard lock(mutex_);
+  if (entries_.empty()) return usual;
+  const int64_t late = (clock_.WallNow() - entries_.top().due) / kPatience;
+  return usual * static_cast<int>(1 + std::clamp<int64_t>(late, 0, kMostTimesFaster - 1));
+}
+
 void TtlCollector::Start() {
-  thread_ = std::jthread([this](std::stop_token stop) { Run(stop); });
+  for (int i = 0; i < kThreads; ++i) {
+    threads_.emplace_back([this](std::stop_token stop) { Run(stop); });
+  }
 }
 
 void TtlCollector::Stop() {
-  if (!thread_.joinable()) return;
-  thread_.request_stop();
+  for (std::jthread& thread : threads_) thread.request_stop();
   wake_.notify_all();
-  thread_.join();
+  threads_.clear();
 }
 
 void TtlCollector::Run(std::stop_token stop) {
   constexpr std::chrono::milliseconds kPause{1000 / kBatchesPerSecond};
   while (!stop.stop_requested()) {
-    const std::optional<WallTime> next = Sweep(std::max(1, per_second_ / kBatchesPerSecond));
+    const std::optional<WallTime> next = Sweep(BatchSize());
     std::unique_lock lock(mutex_);
     if (next.has_value() && *next <= clock_.WallNow()) {
       wake_.wait_for(lock, stop, kPause, [] { return false; });  // more are due: the rate holds

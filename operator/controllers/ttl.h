@@ -1,6 +1,6 @@
 // Deletes finished Submissions when their time is over: ttlSecondsAfterFinished of the spec, else
-// the system's. At most `per_second` deletes; a backlog after a pause goes out at that rate.
-// Thread-safe.
+// the system's. `per_second` deletes as a rule; what falls behind goes faster, a few at a time:
+// else more would finish than is deleted, and the API server would fill up. Thread-safe.
 #pragma once
 
 #include <condition_variable>
@@ -34,6 +34,8 @@ class TtlCollector {
 
   // Deletes what is due, at most `most`. The time of the next one; nullopt when there is none.
   std::optional<WallTime> Sweep(int most);
+  // How many the next sweep of one of the threads takes: more, the later the first one is.
+  [[nodiscard]] int BatchSize() const;
   [[nodiscard]] size_t size() const;
 
  private:
@@ -57,7 +59,7 @@ class TtlCollector {
   std::priority_queue<Entry, std::vector<Entry>, std::greater<>> entries_;
   std::unordered_set<std::string> known_;       // uids
   std::unordered_set<std::string> namespaces_;  // names, once each: entries are many
-  std::jthread thread_;
+  std::vector<std::jthread> threads_;
 };
 
 }  // namespace envicutor::op

@@ -50,6 +50,18 @@ TEST_F(TtlTest, ASweepDeletesABatchAndSaysThatMoreIsDue) {
   EXPECT_EQ(client_.requests["delete"], 20);
 }
 
+// 100 a second finish and 50 are deleted: that must not go on for ever.
+TEST_F(TtlTest, WhatFallsBehindGoesFasterUpToABound) {
+  const int usual = ttl_.BatchSize();
+  Finished("s");
+  clock_.Advance(std::chrono::seconds(100));
+  EXPECT_EQ(usual, ttl_.BatchSize()) << "due now, not late";
+  clock_.Advance(std::chrono::seconds(10));
+  EXPECT_EQ(6 * usual, ttl_.BatchSize());
+  clock_.Advance(std::chrono::hours(24));
+  EXPECT_EQ(40 * usual, ttl_.BatchSize());
+}
+
 TEST_F(TtlTest, ARefusedDeletionIsTriedAgainLater) {
   Finished("s");
   clock_.Advance(std::chrono::seconds(100));

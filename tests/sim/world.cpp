@@ -72,7 +72,8 @@ struct World::Operator {
 Faults Faults::None() {
   Faults none;
   none.api_refused = none.api_answer_lost = none.agent_refused = none.agent_answer_lost = 0;
-  none.page_replayed = 0;
+  none.page_replayed = none.watch_lost = 0;
+  none.depositions = 0;
   none.operator_crashes = none.agent_restarts = none.pod_losses = 0;
   none.touches = none.deletions = none.cancels = 0;
   none.longest_run_millis = 50;
@@ -91,18 +92,39 @@ World::World(uint64_t seed, int submissions, int agents, Faults faults)
       submissions_(submissions),
       agent_count_(agents) {
   catalog_.Serve("python3", op::testing::PythonRuntime());
-  api_.fault = [this](const std::string&) {
-    return !calm_ && Chance(faults_.api_refused) ? Unavailable("connection refused") : OkStatus();
+  api_.fault = [this](const std::string&) -> Status {
+    if (!Await()) return Unavailable("the process died");
+    // operator/fenced_client.h
+    if (as_deposed_) return Unavailable("the lease is lost");
+    if (calm_ || !Chance(faults_.api_refused)) return OkStatus();
+    switch (random_() % 4) {
+      case 0:
+        return ResourceExhausted("429: too many requests");
+      case 1:
+        return Internal("500: etcdserver: request timed out");
+      case 2:
+        return Status(Code::kConflict, "409: the object has been modified");
+      default:
+        return Unavailable("connection refused");
+    }
   };
   api_.lose_answer = [this](const std::string&) {
-    return !calm_ && Chance(faults_.api_answer_lost);
+    return dying_ || (!calm_ && Chance(faults_.api_answer_lost));
   };
   api_.on_change = [this](const Json& object, bool deleted) {
     CheckWrite(object, deleted);
-    if (!operator_) return;
-    // Watch events come in order, each somewhat late.
-    AtOperator(Between(0, 40),
-               [this, object, deleted] { operator_->informer.Deliver(object, deleted); });
+    const auto tell = [&] {
+      if (!operator_) return;
+      if (!calm_ && Chance(faults_.watch_lost)) {
+        AtOperator(Between(100, 3'000), [this] { Relist(); });
+        return;
+      }
+      // Watch events are late, each by its own time; the informer drops what is older than it has.
+      AtOperator(Between(0, faults_.slowest_event_millis),
+                 [this, object, deleted] { operator_->informer.Deliver(object, deleted); });
+    };
+    tell();
+    AsDeposed(tell);
   };
   for (int i = 0; i < agents; ++i) AddAgent();
   StartOperator();
@@ -133,13 +155,53 @@ void World::At(Duration delay, std::function<void()> action) {
 
 void World::AtOperator(Duration delay, std::function<void()> action) {
   At(delay, [this, epoch = epoch_, action = std::move(action)] {
-    if (epoch == epoch_ && operator_) action();
+    if (epoch == epoch_ && operator_) {
+      action();
+    } else if (epoch == deposed_epoch_) {
+      AsDeposed([&] {
+        action();
+        Work();
+      });
+    }
   });
+}
+
+void World::AsDeposed(const std::function<void()>& action) {
+  if (!deposed_) return;
+  std::swap(operator_, deposed_);
+  std::swap(epoch_, deposed_epoch_);
+  as_deposed_ = true;
+  action();
+  as_deposed_ = false;
+  std::swap(operator_, deposed_);
+  std::swap(epoch_, deposed_epoch_);
+}
+
+bool World::Await() {
+  if (dying_) return false;
+  if (++awaits_ != faults_.crash_at_await) return true;
+  dying_ = true;
+  return faults_.crash_after_commit;
+}
+
+// What a list says after a watch that broke off or was too old: all there is, and what is gone.
+void World::Relist() {
+  std::set<std::string> there;
+  for (const auto& [key, object] : api_.objects) {
+    there.insert(kube::KeyOf(object));
+    operator_->informer.Deliver(object, false);
+  }
+  std::vector<Json> gone;
+  for (const auto& [key, object] : operator_->informer.cache) {
+    if (there.count(key) == 0) gone.push_back(*object);
+  }
+  for (const Json& object : gone) operator_->informer.Deliver(object, true);
 }
 
 void World::ScheduleFaults() {
   const auto sometime = [this] { return Between(100, 55'000); };
   for (int i = 0; i < faults_.operator_crashes; ++i) At(sometime(), [this] { CrashOperator(); });
+  for (int i = 0; i < faults_.depositions; ++i) At(sometime(), [this] { DeposeOperator(); });
   for (int i = 0; i < faults_.pod_losses; ++i) At(sometime(), [this] { LoseAgent(); });
   for (int i = 0; i < faults_.agent_restarts; ++i) {
     At(sometime(), [this] {
@@ -192,13 +254,17 @@ void World::CheckWrite(const Json& object, bool deleted) {
     deleted_.insert(name);
     return;
   }
+  if (phase == "Completed" || phase == "Failed" || phase == "Cancelled") {
+    const auto [it, first] = final_.emplace(kube::UidOf(object), status);
+    if (!first && it->second != status) problems_.push_back(name + " has a second result");
+  }
   if (phase != "Completed") return;
   const std::string out = GetString(envicutor::At(status, {"stages", "run"}), "stdout");
   if (out != kube::UidOf(object)) problems_.push_back(name + " has the output of \"" + out + "\"");
 }
 
 void World::StartOperator() {
-  ++epoch_;
+  epoch_ = std::max(epoch_, deposed_epoch_) + 1;
   operator_ = std::make_unique<Operator>(*this);
   operator_->controller.Follow();
   for (const auto& [key, object] : api_.objects) operator_->informer.Deliver(object, false);
@@ -212,8 +278,19 @@ void World::StartOperator() {
       [](DispatchCore& core, SteadyTime now, Effects* out) { core.AgentsListed(now, out); });
 }
 
+void World::DeposeOperator() {
+  if (!operator_ || deposed_) return;
+  deposed_ = std::move(operator_);
+  deposed_epoch_ = epoch_;
+  StartOperator();
+  At(Between(10, 6'000), [this, epoch = deposed_epoch_] {
+    if (deposed_epoch_ == epoch) deposed_.reset();
+  });
+}
+
 void World::CrashOperator() {
-  ++epoch_;
+  dying_ = false;
+  epoch_ = std::max(epoch_, deposed_epoch_) + 1;
   operator_.reset();
   At(Between(10, 5'000), [this] {
     if (!operator_) StartOperator();
@@ -301,6 +378,7 @@ void World::Do(Effect effect) {
     effect.call();
     return;
   }
+  if (!Await()) return CrashOperator();
   const auto it = agents_.find(effect.agent);
   Status status = Unavailable("no such pod");
   if (it != agents_.end() && (calm_ || !Chance(faults_.agent_refused))) {
@@ -331,6 +409,7 @@ void World::Do(Effect effect) {
     }
     if (!calm_ && Chance(faults_.agent_answer_lost)) status = Unavailable("the answer was lost");
   }
+  if (dying_) return CrashOperator();
   AtOperator(Between(0, 10), [this, effect = std::move(effect), status] {
     operator_->runner.In([&](DispatchCore& core, SteadyTime now, Effects* out) {
       if (effect.kind == Effect::Kind::kPut) {
@@ -356,6 +435,7 @@ void World::Work() {
       operator_->queue->AddRateLimited(*key);
     }
     operator_->queue->Done(*key);
+    if (dying_) return CrashOperator();
   }
 }
 
@@ -375,11 +455,15 @@ void World::Step() {
     action();
     Work();
   }
-  if (operator_) {
-    operator_->runner.In(
-        [](DispatchCore& core, SteadyTime now, Effects* out) { core.Tick(now, out); });
-  }
-  Work();
+  const auto tick = [this] {
+    if (operator_) {
+      operator_->runner.In(
+          [](DispatchCore& core, SteadyTime now, Effects* out) { core.Tick(now, out); });
+    }
+    Work();
+  };
+  tick();
+  AsDeposed(tick);
 }
 
 bool World::Quiet() const {
@@ -389,7 +473,7 @@ bool World::Quiet() const {
   for (const auto& [name, agent] : agents_) {
     if (agent->unacknowledged() > 0 || agent->running() > 0) return false;
   }
-  return operator_ != nullptr && operator_->controller.live() == 0;
+  return operator_ != nullptr && deposed_ == nullptr && operator_->controller.live() == 0;
 }
 
 void World::Run() {

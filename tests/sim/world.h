@@ -27,13 +27,22 @@ struct Faults {
   double agent_refused = 0.03;
   double agent_answer_lost = 0.03;
   double page_replayed = 0.1;
+  double watch_lost = 0.02;  // an event does not come; the watch ends (410) and a relist follows
+  int slowest_event_millis = 40;
   int operator_crashes = 3;
+  // An operator that lost its lease goes on for a while beside the next: it still talks to agents,
+  // its writes are fenced off.
+  int depositions = 2;
   int agent_restarts = 3;
   int pod_losses = 2;
   int touches = 20;  // other writers change a submission
   int deletions = 3;
   int cancels = 3;
   int longest_run_millis = 2'500;
+
+  // The operator dies at its n-th request to the API server or to an agent; 0: does not.
+  int crash_at_await = 0;
+  bool crash_after_commit = false;  // the request was done, its answer is not seen
 
   static Faults None();
 };
@@ -49,6 +58,8 @@ class World {
   // Every write to the API server, with its time.
   [[nodiscard]] const std::vector<std::string>& history() const { return history_; }
   [[nodiscard]] int status_writes() const;
+  // Requests that operators made.
+  [[nodiscard]] int awaits() const { return awaits_; }
 
  private:
   // One operator process: all of this is gone when it crashes.
@@ -62,6 +73,12 @@ class World {
 
   void StartOperator();
   void CrashOperator();
+  void DeposeOperator();
+  // Runs `action` as the deposed operator.
+  void AsDeposed(const std::function<void()>& action);
+  // Counts a request of an operator; false when it dies before it is sent.
+  bool Await();
+  void Relist();
   void Work();  // everything the operator can do without time passing
   void Step();  // to the next event
   [[nodiscard]] bool Quiet() const;
@@ -87,6 +104,12 @@ class World {
   std::multimap<SteadyTime, std::function<void()>> events_;
   std::unique_ptr<Operator> operator_;
   int epoch_ = 0;
+  std::unique_ptr<Operator> deposed_;
+  int deposed_epoch_ = 0;
+  bool as_deposed_ = false;
+  bool dying_ = false;
+  int awaits_ = 0;
+  std::map<std::string, Json> final_;  // status by uid, once it is final
   int next_agent_ = 0;
   int submissions_;
   int agent_count_;

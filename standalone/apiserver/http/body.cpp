@@ -1,6 +1,5 @@
 #include "standalone/apiserver/http/body.h"
 
-#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/anchor.h>
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>

@@ -295,7 +295,9 @@ BuildReport BuildEnvironment(const BuilderOptions& options, const BuildRequest& 
     return BuiltReport(*std::move(built), kBuiltAlready, log);
   }
   const bool lost = built && !built->signed_by.empty();  // the cache does not have it any more
-  if (cached) {
+  // A cache in a folder is on the machine whose executors use this very store: it has to be here.
+  const bool elsewhere = options.cache.url.rfind("file://", 0) != 0;
+  if (cached && elsewhere) {
     const Published found = publisher.Find(request.hash);
     if (found.ok) return FoundReport(request.hash, found, log);
     if (found.reason != "NotInCache") {

@@ -343,6 +343,16 @@ class Folder(CacheTest):
     def test_publishes(self):
         self.assert_published(self.publish())
 
+    def test_an_environment_that_the_store_lost_is_there_again(self):
+        first = self.publish()
+        self.assert_published(first)
+        subprocess.run([harness.BUILDER, "--store", str(harness.STORE), "--remove", first.hash, "--termination-log", ""],
+                       check=True)
+        self.assertFalse(first.view.exists())
+        again = self.publish()
+        self.assert_published(again)
+        self.assertTrue(again.view.exists())
+
     def test_collects(self):
         built = self.publish()
         for file in self.cache.root.rglob("*"):

@@ -150,7 +150,7 @@ class RealCluster:
         if self.plane:
             self.plane.stop()
 
-    def start_operator(self, name):
+    def start_operator(self, name, **more):
         """Another operator process; it has a configuration and NAME.log of its own."""
         config = {
             "kubeconfig": self.accounts["envicutor-operator"].kubeconfig,
@@ -162,6 +162,7 @@ class RealCluster:
             "listen": {"probes": f"127.0.0.1:{self.probe_ports.setdefault(name, free_port())}",
                        "metrics": f"127.0.0.1:{free_port()}"},
             "submissions": {"runtimeWaitSeconds": 10}}  # shorter than the default: a test waits it out
+        config.update(more)
         path = self.dir / f"{name}.yaml"
         path.write_text(json.dumps(config))  # JSON is YAML
         process = self.plane.spawn(name, BIN / "envicutor-operator", "--config", path)

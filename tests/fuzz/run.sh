@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every fuzz target for a while, two for each core side by side: tests/fuzz/run.sh BUILD_DIR [SECONDS].
+# Runs every fuzz target for a while, all side by side: tests/fuzz/run.sh BUILD_DIR [SECONDS].
 # Fails when one finds something; its input is then in BUILD_DIR/found, and belongs into tests/fuzz/corpus/TARGET.
 # New inputs are kept in BUILD_DIR/fuzz-corpus for the next time.
 set -uo pipefail
@@ -32,4 +32,4 @@ export build seconds corpus found logs
 
 targets=("$build"/bin/fuzz_*)
 [ -x "${targets[0]}" ] || { echo "no fuzz targets in $build/bin: build the target \"fuzzers\"" >&2; exit 2; }
-printf '%s\n' "${targets[@]}" | xargs -P $((2 * $(nproc))) -I{} bash -c 'one "$1"' one {}
+printf '%s\n' "${targets[@]}" | xargs -P 0 -I{} bash -c 'one "$1"' one {}

@@ -46,7 +46,7 @@ class SchemaMessages : public ::testing::Test {
            items: {type: object, required: [k], properties: {k: {type: string}, v: {type: string}}}}
     }}})");
   const std::string blocked_ =
-      "<nil>: Invalid value: \"null\": some validation rules were not checked because the object "
+      "<nil>: Invalid value: null: some validation rules were not checked because the object "
       "was invalid; correct the existing errors to complete validation";
 };
 

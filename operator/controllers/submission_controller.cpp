@@ -220,8 +220,7 @@ Status SubmissionController::Reconcile(const std::string& key) {
     stage = tracked->stage;
   }
   if (has_outcome) return Finish(submission, tracked);
-  const bool cancel = GetBool(At(submission, {"spec"}), "cancel") ||
-                      At(submission, {"metadata", "deletionTimestamp"}).is_string();
+  const bool cancel = AsksForCancel(submission);
   if (late || cancel) return StopRun(submission, tracked, !cancel);
   if (stage == Stage::kNew) {
     const Duration pause = tracked->not_before - deps_.clock.Now();

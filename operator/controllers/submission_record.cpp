@@ -15,6 +15,9 @@ constexpr int kConflictRetries = 3;
 constexpr int64_t kEnvironmentTries = 6;
 constexpr Duration kEnvironmentPause = std::chrono::seconds(1);
 constexpr Duration kLongestEnvironmentPause = std::chrono::seconds(15);
+// Another operator may take a run for nobody's and stop it, an executor may shut down: neither is
+// the user's wish.
+constexpr const char* kStopped = "its run was stopped, which its spec did not ask for";
 
 int64_t Millis(Duration duration) {
   return std::max<int64_t>(0,
@@ -101,6 +104,7 @@ Status SubmissionController::Fail(const Json& submission, const TrackedPtr& trac
 Status SubmissionController::Finish(const Json& submission, const TrackedPtr& tracked) {
   std::optional<Result<api::RunResult>> answer;
   bool deadline_hit = false;
+  bool asked = AsksForCancel(submission);
   Outcome outcome;
   SteadyTime first_seen;
   std::optional<SteadyTime> dispatched_at;
@@ -108,6 +112,7 @@ Status SubmissionController::Finish(const Json& submission, const TrackedPtr& tr
     const std::lock_guard lock(mutex_);
     answer = tracked->outcome;
     deadline_hit = tracked->deadline_hit;
+    asked = asked || (tracked->cancel_sent && !deadline_hit);
     outcome.environment = tracked->environment;
     if (!tracked->placement.pod.empty()) outcome.placement = tracked->placement;
     outcome.attempt = tracked->attempt;
@@ -123,6 +128,7 @@ Status SubmissionController::Finish(const Json& submission, const TrackedPtr& tr
     switch (status.code()) {
       case Code::kCancelled:
         if (deadline_hit) return Fail(submission, tracked, "DeadlineExceeded", late);
+        if (!asked) return Retry(submission, tracked, kStopped);
         outcome.phase = Phase::kCancelled;
         outcome.reason = "Cancelled";
         outcome.message = status.message();
@@ -138,6 +144,13 @@ Status SubmissionController::Finish(const Json& submission, const TrackedPtr& tr
     }
   }
   api::RunResult& result = **answer;
+  if (result.cancelled && !asked && !deadline_hit) {
+    {
+      const std::lock_guard lock(mutex_);
+      tracked->attempt = std::max(tracked->attempt, result.attempt);  // adopted: may be a later one
+    }
+    return Retry(submission, tracked, result.message.empty() ? kStopped : result.message);
+  }
   outcome.attempt = result.attempt;
   outcome.verdict = result.verdict;
   if (result.environment_fetch_millis > 0 && !result.environment_unavailable) {
@@ -197,8 +210,9 @@ Status SubmissionController::EnvironmentMissing(const Json& submission, const Tr
                                   kLongestEnvironmentPause));
 }
 
-// The executor was lost. The count is written before the next attempt starts: a submission that
-// kills executors must not begin anew with each operator.
+// The executor was lost, or the run was stopped without a reason in the submission. The count is
+// written before the next attempt starts: a submission that kills executors must not begin anew
+// with each operator.
 Status SubmissionController::Retry(const Json& submission, const TrackedPtr& tracked,
                                    const std::string& why, Duration pause) {
   const int64_t most = std::max<int64_t>(1, GetInt(At(submission, {"spec"}), "maxAttempts", 3));
@@ -235,8 +249,8 @@ Status SubmissionController::Retry(const Json& submission, const TrackedPtr& tra
       }
       deps_.metrics.retries_total.Increment();
       story_.Retries(*written, progress.attempt - 1, why);
-      // The agent has a result of that attempt, and may forget it.
-      if (environment) deps_.runner.Acknowledge(tracked->uid);
+      // Where the agent has a result of that attempt it may forget it.
+      deps_.runner.Acknowledge(tracked->uid);
       deps_.queue.AddAfter(tracked->key, pause);
       return OkStatus();
     }

@@ -171,6 +171,11 @@ bool IsTerminal(const Json& submission) {
   return phase == "Completed" || phase == "Failed" || phase == "Cancelled";
 }
 
+bool AsksForCancel(const Json& submission) {
+  return GetBool(At(submission, {"spec"}), "cancel") ||
+         At(submission, {"metadata", "deletionTimestamp"}).is_string();
+}
+
 std::string MessageOf(const api::RunResult& result) {
   if (!result.message.empty()) return result.message;
   if (result.extract.has_value() && result.extract->exit_status != api::ExitStatus::kOk) {

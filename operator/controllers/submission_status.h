@@ -17,6 +17,8 @@ enum class Phase { kPending, kRunning, kCompleted, kFailed, kCancelled };
 [[nodiscard]] std::string_view PhaseName(Phase phase);
 // Completed, Failed and Cancelled are final.
 [[nodiscard]] bool IsTerminal(const Json& submission);
+// By its spec, or as it is being deleted.
+[[nodiscard]] bool AsksForCancel(const Json& submission);
 
 // One word and one sentence for a phase.
 struct Progress {

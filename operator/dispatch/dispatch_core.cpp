@@ -72,12 +72,23 @@ void DispatchCore::Submit(const std::string& pool, const std::string& ns, int64_
 bool DispatchCore::Claim(const std::string& uid, Run& run, Effects* out) {
   const auto it = unclaimed_.find(uid);
   if (it == unclaimed_.end()) return false;
-  if (it->second.attempt < run.attempt) {
-    DropUnclaimed(uid, out);
+  std::vector<Unclaimed> copies = std::move(it->second);
+  unclaimed_.erase(it);
+  // The latest attempt; of two a result before one that still runs, before one that was stopped.
+  const auto worth = [](const Unclaimed& copy) {
+    const int state = !copy.result.has_value() ? 1 : (copy.result->cancelled ? 0 : 2);
+    return std::pair(copy.attempt, state);
+  };
+  const auto best =
+      std::max_element(copies.begin(), copies.end(),
+                       [&](const auto& a, const auto& b) { return worth(a) < worth(b); });
+  Unclaimed held = std::move(*best);
+  copies.erase(best);
+  for (const Unclaimed& copy : copies) DropUnclaimed(uid, copy, out);
+  if (held.attempt < run.attempt) {
+    DropUnclaimed(uid, held, out);
     return false;
   }
-  Unclaimed held = std::move(it->second);
-  unclaimed_.erase(it);
   run.agent = held.agent;
   run.attempt = held.attempt;
   Agent& agent = agents_[held.agent];
@@ -100,7 +111,7 @@ bool DispatchCore::Claim(const std::string& uid, Run& run, Effects* out) {
 void DispatchCore::Cancel(const std::string& uid, SteadyTime now, Effects* out) {
   const auto it = runs_.find(uid);
   if (it == runs_.end()) {
-    if (unclaimed_.count(uid) != 0) DropUnclaimed(uid, out);
+    DropAllUnclaimed(uid, out);
     return;
   }
   Run& run = it->second;
@@ -128,6 +139,7 @@ void DispatchCore::Acknowledge(const std::string& uid, SteadyTime now, Effects* 
   runs_.erase(it);
   DelayAcks(agent, now);
   QueueAck(agent, key, out);
+  DropAllUnclaimed(uid, out);  // of the same attempt: nobody needs them any more
 }
 
 void DispatchCore::Enqueue(const std::string& uid, Run& run, bool front, SteadyTime now) {
@@ -348,11 +360,15 @@ void DispatchCore::Tick(SteadyTime now, Effects* out) {
   }
   if (!open_) return;
   GiveUpBound(now, out);
-  std::vector<std::string> stale;
-  for (const auto& [uid, held] : unclaimed_) {
-    if (held.since + options_.unclaimed_grace <= now) stale.push_back(uid);
+  for (auto it = unclaimed_.begin(); it != unclaimed_.end();) {
+    std::vector<Unclaimed>& copies = it->second;
+    for (size_t i = copies.size(); i-- > 0;) {
+      if (copies[i].since + options_.unclaimed_grace > now) continue;
+      DropUnclaimed(it->first, copies[i], out);
+      copies.erase(copies.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+    it = copies.empty() ? unclaimed_.erase(it) : std::next(it);
   }
-  for (const std::string& uid : stale) DropUnclaimed(uid, out);
 }
 
 std::optional<SteadyTime> DispatchCore::NextDue() const {

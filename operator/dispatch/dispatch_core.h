@@ -3,8 +3,9 @@
 // come out; the Dispatcher (dispatcher.h) carries them out, the simulation too.
 //
 // A run: Queued ─Put─► Placed (sent, perhaps taken) ─result─► Delivered ─Acknowledge─► forgotten.
-// A run is delivered exactly once. Results nobody asked for (a new operator's first seconds) wait
-// until they are claimed by Submit, or are dropped after `unclaimed_grace`.
+// A run is delivered exactly once. Runs and results nobody asked for (a new operator's first
+// seconds) wait until they are claimed by Submit, or are dropped after `unclaimed_grace`. A uid may
+// have several (an operator that was deposed sent it elsewhere): each is accounted for.
 #pragma once
 
 #include <cstdint>
@@ -190,7 +191,9 @@ class DispatchCore {
                   Effects* out);
   void HoldUnclaimed(const std::string& name, Agent& agent, const RunKey& key,
                      std::optional<api::RunResult> result, SteadyTime now);
-  void DropUnclaimed(const std::string& uid, Effects* out);
+  void DropUnclaimed(const std::string& uid, const Unclaimed& held, Effects* out);
+  void DropAllUnclaimed(const std::string& uid, Effects* out);
+  void ForgetUnclaimed(const std::string& name, Agent& agent, const RunKey& key);
   void DelayAcks(const std::string& agent, SteadyTime now);
   void QueueAck(const std::string& agent, RunKey key, Effects* out);
   void FlushAcks(const std::string& name, Agent& agent, Effects* out);
@@ -203,7 +206,7 @@ class DispatchCore {
   std::map<std::string, Pool> pools_;
   std::shared_ptr<InFlight> in_flight_;  // of all pools' queues
   std::set<std::string> released_;       // namespaces that were full: their runs may start
-  std::unordered_map<std::string, Unclaimed> unclaimed_;
+  std::unordered_map<std::string, std::vector<Unclaimed>> unclaimed_;  // by uid; none is empty
   std::multimap<SteadyTime, Retry> put_retries_;
   std::multimap<SteadyTime, std::string> ack_retries_;   // agents
   std::multimap<SteadyTime, std::string> full_retries_;  // pools

@@ -25,7 +25,9 @@ void DispatchCore::MaybeOpen(SteadyTime now, Effects* out) {
                                [](const auto& entry) { return entry.second.connected; });
   if (!all && now < listed_at_ + options_.adoption_wait) return;
   open_ = true;
-  for (auto& [uid, held] : unclaimed_) held.since = now;
+  for (auto& [uid, copies] : unclaimed_) {
+    for (Unclaimed& held : copies) held.since = now;
+  }
   for (const std::string& pool : Pools()) Pump(pool, now, out);
 }
 
@@ -52,18 +54,23 @@ void DispatchCore::AgentConnected(const std::string& name, const api::AgentInfo&
   agent.draining = agent.draining || info.draining;
   agent.slots = info.slots;
   agent.memory = info.memory_bytes;
-  std::unordered_map<std::string, int64_t> there;
-  for (const HeldRun& run : held.runs) {
-    there[run.key.uid] = run.key.attempt;
-    HoldUnclaimed(name, agent, run.key, std::nullopt, now);
+  std::set<std::pair<std::string, int64_t>> there;
+  for (const HeldRun& run : held.runs) there.emplace(run.key.uid, run.key.attempt);
+  // What ran for nobody and is not there any more can neither be claimed nor keep a slot.
+  for (auto entry = unclaimed_.begin(); entry != unclaimed_.end();) {
+    agent
+        .unclaimed_running -= static_cast<int64_t>(std::erase_if(entry->second, [&](const auto& u) {
+      return u.agent == name && !u.result.has_value() && !there.contains({entry->first, u.attempt});
+    }));
+    entry = entry->second.empty() ? unclaimed_.erase(entry) : std::next(entry);
   }
+  for (const HeldRun& run : held.runs) HoldUnclaimed(name, agent, run.key, std::nullopt, now);
   for (const HeldRun& run : held.runs) ClaimForQueued(run.key.uid, out);
   // What it took and does not have any more died with its process.
   std::vector<std::string> missing;
   for (const std::string& uid : agent.runs) {
     const Run& run = runs_.at(uid);
-    const auto found = there.find(uid);
-    const bool has_it = found != there.end() && found->second == run.attempt;
+    const bool has_it = there.contains({uid, run.attempt});
     if (!has_it && run.taken && run.taken_at < asked) missing.push_back(uid);
   }
   for (const std::string& uid : missing) {
@@ -84,8 +91,12 @@ void DispatchCore::AgentConnected(const std::string& name, const api::AgentInfo&
 void DispatchCore::ClaimForQueued(const std::string& uid, Effects* out) {
   const auto held = unclaimed_.find(uid);
   const auto run = runs_.find(uid);
-  if (held == unclaimed_.end() || run == runs_.end() || run->second.state != Run::State::kQueued ||
-      held->second.attempt < run->second.attempt) {
+  if (held == unclaimed_.end() || run == runs_.end() || run->second.state != Run::State::kQueued) {
+    return;
+  }
+  const int64_t attempt = run->second.attempt;
+  if (std::none_of(held->second.begin(), held->second.end(),
+                   [attempt](const Unclaimed& copy) { return copy.attempt >= attempt; })) {
     return;
   }
   Unqueue(uid, run->second);
@@ -101,26 +112,30 @@ void DispatchCore::HoldUnclaimed(const std::string& name, Agent& agent, const Ru
     return;
   }
   if (std::find(agent.acks.begin(), agent.acks.end(), key) != agent.acks.end()) return;
-  const auto [it, fresh] = unclaimed_.try_emplace(key.uid);
-  Unclaimed& held = it->second;
-  if (!fresh && (held.attempt > key.attempt || held.agent != name)) return;
-  if (fresh) {
-    held.agent = name;
-    held.attempt = key.attempt;
-    held.since = now;
+  std::vector<Unclaimed>& copies = unclaimed_[key.uid];
+  auto held = std::find_if(copies.begin(), copies.end(), [&](const Unclaimed& copy) {
+    return copy.agent == name && copy.attempt == key.attempt;
+  });
+  if (held == copies.end()) {
+    held = copies.insert(held, Unclaimed{name, key.attempt, std::nullopt, now});
     ++agent.unclaimed_running;
   }
-  if (result.has_value() && !held.result.has_value()) {
+  if (result.has_value() && !held->result.has_value()) {
     --agent.unclaimed_running;
-    held.result = std::move(result);
+    held->result = std::move(result);
   }
 }
 
-void DispatchCore::DropUnclaimed(const std::string& uid, Effects* out) {
+void DispatchCore::DropAllUnclaimed(const std::string& uid, Effects* out) {
   const auto it = unclaimed_.find(uid);
   if (it == unclaimed_.end()) return;
-  Unclaimed held = std::move(it->second);
+  const std::vector<Unclaimed> copies = std::move(it->second);
   unclaimed_.erase(it);
+  for (const Unclaimed& held : copies) DropUnclaimed(uid, held, out);
+}
+
+// `held` is out of unclaimed_, or about to be.
+void DispatchCore::DropUnclaimed(const std::string& uid, const Unclaimed& held, Effects* out) {
   const auto agent = agents_.find(held.agent);
   if (agent == agents_.end()) return;
   if (!held.result.has_value()) {
@@ -134,6 +149,18 @@ void DispatchCore::DropUnclaimed(const std::string& uid, Effects* out) {
     return;
   }
   QueueAck(held.agent, {uid, held.attempt}, out);
+}
+
+// Without a word to the agent.
+void DispatchCore::ForgetUnclaimed(const std::string& name, Agent& agent, const RunKey& key) {
+  const auto it = unclaimed_.find(key.uid);
+  if (it == unclaimed_.end()) return;
+  std::erase_if(it->second, [&](const Unclaimed& held) {
+    if (held.agent != name || held.attempt != key.attempt) return false;
+    if (!held.result.has_value()) --agent.unclaimed_running;
+    return true;
+  });
+  if (it->second.empty()) unclaimed_.erase(it);
 }
 
 void DispatchCore::AgentPolled(const std::string& name, ResultsPage page, SteadyTime now,
@@ -175,13 +202,16 @@ void DispatchCore::TakeResult(const std::string& name, Agent& agent, api::RunRes
     ClaimForQueued(key.uid, out);
     return;
   }
-  if (run.attempt != key.attempt || run.agent != name) {
+  if (key.attempt < run.attempt) {
     // Of an attempt that was given up: the present one counts.
-    if (unclaimed_.count(key.uid) != 0 && unclaimed_.at(key.uid).agent == name) {
-      if (!unclaimed_.at(key.uid).result.has_value()) --agent.unclaimed_running;
-      unclaimed_.erase(key.uid);
-    }
+    ForgetUnclaimed(name, agent, key);
     QueueAck(name, key, out);
+    return;
+  }
+  if (run.attempt != key.attempt || run.agent != name) {
+    // Another operator sent it there, perhaps the one that has the lease now and waits for it.
+    // Dropped when ours is recorded, or when it is stale.
+    HoldUnclaimed(name, agent, key, std::move(result), now);
     return;
   }
   if (run.state != Run::State::kPlaced) return;  // a replay: delivered, waits to be acknowledged
@@ -205,7 +235,8 @@ void DispatchCore::AgentGone(const std::string& name, const std::string& why, St
   if (it == agents_.end()) return;
   Lose(name, why, out);
   for (auto held = unclaimed_.begin(); held != unclaimed_.end();) {
-    held = held->second.agent == name ? unclaimed_.erase(held) : std::next(held);
+    std::erase_if(held->second, [&](const Unclaimed& copy) { return copy.agent == name; });
+    held = held->second.empty() ? unclaimed_.erase(held) : std::next(held);
   }
   const std::string pool = it->second.pool;
   agents_.erase(name);
@@ -286,7 +317,8 @@ void DispatchCore::CancelAnswered(const std::string& name, const RunKey& key, co
     return;
   }
   Run& run = it->second;
-  if (status.ok()) return;  // its result says so
+  if (!run.cancelled) return;  // what was stopped as nobody's was asked for since
+  if (status.ok()) return;     // its result says so
   if (status.code() == Code::kNotFound && run.taken) {
     const std::string pool = run.pool;
     Unplace(key.uid, run);

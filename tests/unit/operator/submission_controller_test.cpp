@@ -200,6 +200,36 @@ TEST_F(SubmissionControllerTest, CancelBeforeAndWhileItRuns) {
   EXPECT_EQ(kube::ConditionStatus(Object("s"), "Finished"), "True");
 }
 
+// Another operator took its run for nobody's and stopped it, or its executor shut down.
+TEST_F(SubmissionControllerTest, ARunThatWasStoppedUnaskedIsAnAttemptLost) {
+  CreatePython("s");
+  api::RunResult stopped;
+  stopped.uid = "uid-default-s";
+  stopped.cancelled = true;
+  Done(stopped);
+  EXPECT_EQ(StatusOf("s")["phase"], "Pending");
+  EXPECT_EQ(StatusOf("s")["attempt"], 2);
+  EXPECT_THAT(runner_.acknowledged, ElementsAre("uid-default-s"));
+  ASSERT_EQ(runner_.submitted.size(), 2U);
+  EXPECT_EQ(runner_.submitted[1].request.attempt, 2);
+  // One that was adopted may be of a later attempt than the one asked for.
+  stopped.attempt = 5;
+  Done(stopped);
+  ASSERT_EQ(runner_.submitted.size(), 3U);
+  EXPECT_EQ(runner_.submitted[2].request.attempt, 6);
+}
+
+TEST_F(SubmissionControllerTest, ACancelThatNobodyAskedForIsAnAttemptLost) {
+  CreatePython("s", {{"maxAttempts", 2}});
+  Done(Status(Code::kCancelled, "cancelled before it started"));
+  ASSERT_EQ(runner_.submitted.size(), 2U);
+  EXPECT_EQ(StatusOf("s")["attempt"], 2);
+  Done(Status(Code::kCancelled, "cancelled before it started"));
+  EXPECT_EQ(runner_.submitted.size(), 2U);
+  EXPECT_EQ(StatusOf("s")["phase"], "Failed");
+  EXPECT_EQ(StatusOf("s")["reason"], "ExecutorLost");
+}
+
 TEST_F(SubmissionControllerTest, DeadlineHoldsWhileItWaits) {
   runner_.wait = RunWait{false, 3000, "3000 ahead"};
   CreatePython("s", {{"activeDeadlineSeconds", 5}});

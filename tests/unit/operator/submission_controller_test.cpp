@@ -202,7 +202,7 @@ TEST_F(SubmissionControllerTest, CancelBeforeAndWhileItRuns) {
 
 // Another operator took its run for nobody's and stopped it, or its executor shut down.
 TEST_F(SubmissionControllerTest, ARunThatWasStoppedUnaskedIsAnAttemptLost) {
-  CreatePython("s");
+  CreatePython("s", {{"maxAttempts", 10}});
   api::RunResult stopped;
   stopped.uid = "uid-default-s";
   stopped.cancelled = true;

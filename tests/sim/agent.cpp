@@ -89,6 +89,12 @@ void Agent::Acknowledge(const std::vector<RunKey>& runs) {
   }
 }
 
+std::vector<RunKey> Agent::unacknowledged() const {
+  std::vector<RunKey> keys;
+  for (const auto& [sequence, result] : results_) keys.push_back({result.uid, result.attempt});
+  return keys;
+}
+
 void Agent::Restart() {
   running_.clear();
   instance_ = "i" + std::to_string(++generation_);

@@ -29,7 +29,8 @@ class Agent {
   void Restart();
 
   [[nodiscard]] const std::string& instance() const { return instance_; }
-  [[nodiscard]] size_t unacknowledged() const { return results_.size(); }
+  // Of the results that nobody acknowledged yet.
+  [[nodiscard]] std::vector<RunKey> unacknowledged() const;
   [[nodiscard]] size_t running() const { return running_.size(); }
   std::map<std::string, int> executions;  // by uid
 

@@ -95,7 +95,7 @@ World::World(uint64_t seed, int submissions, int agents, Faults faults)
   api_.fault = [this](const std::string&) -> Status {
     if (!Await()) return Unavailable("the process died");
     // operator/fenced_client.h
-    if (as_deposed_) return Unavailable("the lease is lost");
+    if (as_deposed_ && faults_.fence) return Unavailable("the lease is lost");
     if (calm_ || !Chance(faults_.api_refused)) return OkStatus();
     switch (random_() % 4) {
       case 0:
@@ -242,25 +242,6 @@ void World::ScheduleFaults() {
       }
     });
   }
-}
-
-void World::CheckWrite(const Json& object, bool deleted) {
-  const std::string name = kube::NameOf(object);
-  const Json& status = envicutor::At(object, {"status"});
-  const std::string phase = deleted ? "deleted" : GetString(status, "phase");
-  history_.push_back(std::to_string(clock_.Now().time_since_epoch().count()) + " " + name + " " +
-                     phase);
-  if (deleted) {
-    deleted_.insert(name);
-    return;
-  }
-  if (phase == "Completed" || phase == "Failed" || phase == "Cancelled") {
-    const auto [it, first] = final_.emplace(kube::UidOf(object), status);
-    if (!first && it->second != status) problems_.push_back(name + " has a second result");
-  }
-  if (phase != "Completed") return;
-  const std::string out = GetString(envicutor::At(status, {"stages", "run"}), "stdout");
-  if (out != kube::UidOf(object)) problems_.push_back(name + " has the output of \"" + out + "\"");
 }
 
 void World::StartOperator() {
@@ -471,7 +452,7 @@ bool World::Quiet() const {
     if (!op::testing::IsFinal(object)) return false;
   }
   for (const auto& [name, agent] : agents_) {
-    if (agent->unacknowledged() > 0 || agent->running() > 0) return false;
+    if (!agent->unacknowledged().empty() || agent->running() > 0) return false;
   }
   return operator_ != nullptr && deposed_ == nullptr && operator_->controller.live() == 0;
 }
@@ -484,39 +465,6 @@ void World::Run() {
   for (const auto& [name, agent] : agents_) {
     for (const auto& [uid, count] : agent->executions) executions_[uid] += count;
   }
-}
-
-std::vector<std::string> World::Violations() const {
-  std::vector<std::string> found = problems_;
-  for (const std::string& name : api_.violations)
-    found.push_back(name + ": a second result was written");
-  for (int i = 0; i < submissions_; ++i) {
-    const std::string name = "s" + std::to_string(i);
-    if (deleted_.count(name) != 0) continue;
-    const auto it = api_.objects.find("submissions/ns" + std::to_string(i % 3) + "/" + name);
-    if (it == api_.objects.end()) {
-      found.push_back(name + ": is gone");
-      continue;
-    }
-    const Json& object = it->second;
-    if (!op::testing::IsFinal(object)) {
-      found.push_back(name + ": has no result: " + DumpJson(envicutor::At(object, {"status"})));
-      continue;
-    }
-    const std::string phase = GetString(object["status"], "phase");
-    const bool cancelled = GetBool(object["spec"], "cancel");
-    if (phase == "Failed" || (phase == "Cancelled" && !cancelled)) {
-      found.push_back(name + ": " + DumpJson(object["status"]));
-    }
-    if (phase == "Completed" && executions_.count(kube::UidOf(object)) == 0) {
-      found.push_back(name + ": has a result but never ran");
-    }
-  }
-  for (const auto& [name, agent] : agents_) {
-    if (agent->unacknowledged() > 0) found.push_back(name + ": keeps results nobody will fetch");
-    if (agent->running() > 0) found.push_back(name + ": runs what nobody wants");
-  }
-  return found;
 }
 
 }  // namespace envicutor::op::sim

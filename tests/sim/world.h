@@ -33,6 +33,7 @@ struct Faults {
   // An operator that lost its lease goes on for a while beside the next: it still talks to agents,
   // its writes are fenced off.
   int depositions = 2;
+  bool fence = true;  // false: what it writes is written
   int agent_restarts = 3;
   int pod_losses = 2;
   int touches = 20;  // other writers change a submission

@@ -342,7 +342,10 @@ bool PodWorker::Remove() {
 SteadyTime PodWorker::NextDue() const {
   const SteadyTime now = context_.clock->Now();
   SteadyTime due = now + std::chrono::seconds(60);
-  if (!container_ && !terminating_) due = std::min(due, next_start_);
+  // Exactly when Step would start it: a pod that has ended would be due for ever, and spin.
+  if (!container_ && !terminating_ && !vanished_ && state_.final_phase.empty()) {
+    due = std::min(due, next_start_);
+  }
   if (container_ && kill_at_) due = std::min(due, *kill_at_);
   if (container_ && !terminating_ && readiness_) due = std::min(due, readiness_->due());
   if (container_ && !terminating_ && liveness_) due = std::min(due, liveness_->due());

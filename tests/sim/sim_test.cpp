@@ -12,8 +12,8 @@
 namespace envicutor::op::sim {
 namespace {
 
-constexpr int64_t kSeeds = 40;
-constexpr int64_t kWorstSeeds = 40;
+constexpr int64_t kSeeds = 1000;
+constexpr int64_t kWorstSeeds = 300;
 
 int64_t FromEnvironment(const char* name, int64_t fallback) {
   const char* text = std::getenv(name);

@@ -2,11 +2,11 @@
 owns, and quotas."""
 
 import json
-import time
 
 import pytest
 
 from harness import of, submission, unique
+from waiting import until
 
 EXECUTORS = "envicutor-executors"
 
@@ -14,16 +14,6 @@ EXECUTORS = "envicutor-executors"
 @pytest.fixture(scope="module")
 def cluster(shell):
     return shell
-
-
-def until(condition, seconds, what):
-    deadline = time.monotonic() + seconds
-    while True:
-        got = condition()
-        if got:
-            return got
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.1)  # between looks, as kubectl wait does
 
 
 @pytest.fixture(scope="module")

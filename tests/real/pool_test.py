@@ -1,11 +1,11 @@
 """ExecutorPools: what happens to an executor is in conditions and events within seconds, and made good."""
 
 import json
-import time
 
 import pytest
 
 from harness import of, unique
+from waiting import until
 
 EXECUTORS = "envicutor-executors"
 
@@ -13,16 +13,6 @@ EXECUTORS = "envicutor-executors"
 @pytest.fixture(scope="module")
 def cluster(shell):
     return shell
-
-
-def until(condition, seconds, what):
-    deadline = time.monotonic() + seconds
-    while True:
-        got = condition()
-        if got:
-            return got
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.1)  # between looks, as kubectl wait does
 
 
 def pods(cluster, pool):

@@ -13,6 +13,7 @@ import urllib.request
 import pytest
 
 from harness import of, submission, unique
+from waiting import until
 
 EXECUTORS = "envicutor-executors"
 SYSTEM = "envicutor-system"
@@ -26,16 +27,6 @@ NAMESPACE = {"clusterRules": "default", "operatorNamespaceRules": SYSTEM, "execu
 @pytest.fixture(scope="module")
 def cluster(shell):
     return shell
-
-
-def until(condition, seconds, what):
-    deadline = time.monotonic() + seconds
-    while True:
-        got = condition()
-        if got:
-            return got
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.1)  # between looks, as kubectl wait does
 
 
 class Operator:

@@ -19,6 +19,7 @@ LOAD_RUNTIME = {
     "spec": {"description": "Does nothing, for load tests",
              "environment": {"packages": ["bash", "coreutils", "findutils", "gnugrep", "gnused"]},
              "sourceFile": "main.sh", "run": {"script": "true"}}}
+DEBUG = "log:\n  level: debug\n"
 SPEC = {"runtimeRef": {"name": "load"}, "source": ""}
 
 
@@ -87,12 +88,11 @@ class Up:
         self.kubectl("wait", "--for=condition=Ready", f"runtime/{runtime['metadata']['name']}",
                      f"--timeout={timeout}s", timeout=timeout + 30)
 
-    def debug_log(self):
-        """The operator with level debug from here on: its next start reads it."""
+    def debug_log(self, on):
+        """The operator with level debug, or as it was: its next start reads it."""
         config = self.data / "operator.yaml"
-        text = config.read_text()
-        if "level:" not in text:
-            config.write_text(text + "log:\n  level: debug\n")
+        text = config.read_text().replace(DEBUG, "")
+        config.write_text(text + DEBUG if on else text)
         self.restart_operator()
 
     def restart_operator(self):

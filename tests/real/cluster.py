@@ -87,7 +87,11 @@ class Account:
 
 
 class RealCluster:
-    def __init__(self):
+    """One executor a CPU, in machines of their own where this host has no cgroup v2; or, `degraded`, one
+    executor on the host itself with a slot a CPU: for measuring, where a machine in between would be in the way."""
+
+    def __init__(self, degraded=False):
+        self.degraded = degraded
         self.plane = None
         self.probe_ports = {}  # of operators, by name
         self.names = {}  # of operators' logs, by process id
@@ -133,16 +137,18 @@ class RealCluster:
                (("tls.crt", "agent.crt"), ("tls.key", "agent.key"), ("ca.crt", "executor-ca.crt"))}
         self.create({"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls", "data": pem,
                      "metadata": {"name": "envicutor-executor-tls", "namespace": EXECUTORS}})
-        self.executors = os.cpu_count()
+        self.executors = 1 if self.degraded else os.cpu_count()
+        slots = os.cpu_count() if self.degraded else 1
         total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         memory = max(512, min(3072, total * 3 // 4 // self.executors // MI))
         self.create({"apiVersion": "envicutor.io/v1alpha1", "kind": "ExecutorPool", "metadata": {"name": "default"},
-                     "spec": {"minReplicas": self.executors, "maxReplicas": self.executors, "slotsPerExecutor": 1,
+                     "spec": {"minReplicas": self.executors, "maxReplicas": self.executors, "slotsPerExecutor": slots,
                               "sandbox": "native",
                               "template": {"resources": {"limits": {"memory": f"{memory}Mi"}}}}})
         self.operator = self.start_operator("operator")
         self.node = self.plane.spawn("node", BIN / "envicutor", "node", "--kubeconfig",
-                                     self.accounts["envicutor-node"].kubeconfig, "--name", "real-node", "--data-dir", self.dir)
+                                     self.accounts["envicutor-node"].kubeconfig, "--name", "real-node", "--data-dir", self.dir,
+                                     *(["--node-mode", "host"] if self.degraded else []))
         self._wait_executors()
         return self
 
@@ -157,7 +163,7 @@ class RealCluster:
             "executorTls": {"caFile": str(self.dir / "executor-ca.crt"),
                             "certFile": str(self.dir / "operator-client.crt"),
                             "keyFile": str(self.dir / "operator-client.key")},
-            "executor": {"storeHostPath": str(self.store), "sandbox": "native"},
+            "executor": {"storeHostPath": str(self.store), "sandbox": "native", "allowDegraded": self.degraded},
             "builder": {"storeHostPath": str(self.store), "nixpkgs": self.nixpkgs},
             "listen": {"probes": f"127.0.0.1:{self.probe_ports.setdefault(name, free_port())}",
                        "metrics": f"127.0.0.1:{free_port()}"},

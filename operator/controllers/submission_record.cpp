@@ -63,6 +63,7 @@ Status SubmissionController::WriteProgress(const Json& submission, const Tracked
       deps_.client.Patch(kube::kSubmissions, kube::NamespaceOf(submission),
                          kube::NameOf(submission), kube::PatchType::kMerge,
                          ProgressPatch(submission, progress, deps_.clock.WallNow()), "status");
+  progress_budget_.Observe(deps_.clock.Now() - now);
   if (written.ok()) {
     deps_.submissions.Observe(*written);
     if (progress.phase == Phase::kPending &&
@@ -288,9 +289,11 @@ Status SubmissionController::Record(const Json& submission, const TrackedPtr& tr
   Json present = submission;
   bool refused = false;
   for (int i = 0; i < kConflictRetries; ++i) {
+    const SteadyTime asked = deps_.clock.Now();
     const Result<Json> written = deps_.client.Patch(
         kube::kSubmissions, kube::NamespaceOf(submission), kube::NameOf(submission),
         kube::PatchType::kMerge, OutcomePatch(present, outcome, deps_.clock.WallNow()), "status");
+    progress_budget_.Observe(deps_.clock.Now() - asked);
     if (written.ok()) return Recorded(*written, tracked, outcome);
     const Code code = written.status().code();
     if (code != Code::kConflict && code != Code::kInvalidArgument && code != Code::kNotFound) {

@@ -19,6 +19,8 @@ namespace {
 constexpr std::chrono::seconds kBookmarkPeriod{30};
 // Work that failed (a full disk) is tried again without a change to wake it.
 constexpr std::chrono::seconds kControllersResync{30};
+// Nobody waits for garbage collection by the millisecond, and a look at every kind is not free.
+constexpr std::chrono::milliseconds kControllersPeriod{10};
 constexpr size_t kMaxBodyBytes = 3U << 20U;  // kube-apiserver's; objects are bounded below that
 // An initial list of a watch is written at once.
 constexpr size_t kMaxStreamBacklog = 64U << 20U;
@@ -49,7 +51,7 @@ class Daemon final : public ApiServer {
       hub_.Wake();
       {
         const std::lock_guard lock(mutex_);
-        changed_ = true;
+        if (std::exchange(changed_, true)) return;  // it has been told
       }
       wake_.notify_all();
     });
@@ -97,15 +99,19 @@ class Daemon final : public ApiServer {
 
  private:
   void RunControllers() {
+    SteadyTime next{};
     while (true) {
       {
         std::unique_lock lock(mutex_);
         wake_.wait_for(lock, kControllersResync, [&] { return changed_ || stopping_; });
+        // What comes in a row is looked at together.
+        wake_.wait_until(lock, next, [&] { return stopping_; });
         if (stopping_) return;
         changed_ = false;
       }
       // What it writes wakes it again.
       controllers_.Step();
+      next = clock_.Now() + kControllersPeriod;
     }
   }
 

@@ -41,12 +41,20 @@ void DropUnknownMetadata(Json* object) {
   }
 }
 
-bool SameButMetadata(const Json& a, const Json& b) {
-  Json left = a;
-  Json right = b;
-  left.erase("metadata");
-  right.erase("metadata");
-  return left == right;
+// More than the text of it can have: every byte escaped, every number as long as they get.
+size_t MostBytes(const Json& value) {
+  constexpr size_t kEscaped = 6;  // \u0001
+  constexpr size_t kScalar = 32;
+  if (value.is_string()) return kScalar + kEscaped * value.get_ref<const std::string&>().size();
+  size_t bytes = kScalar;
+  if (value.is_object()) {
+    for (auto it = value.begin(); it != value.end(); ++it) {
+      bytes += kScalar + kEscaped * it.key().size() + MostBytes(*it);
+    }
+  } else if (value.is_array()) {
+    for (const Json& element : value) bytes += MostBytes(element);
+  }
+  return bytes;
 }
 
 std::string Join(const std::vector<std::string>& parts) {
@@ -104,7 +112,8 @@ std::optional<ApiError> Api::Admit(const ResourceInfo& resource, const Json* old
     schema.Default(object);
     // What only touches metadata (a finalizer taken away) is not held up by a schema that became
     // stricter since: kube-apiserver's ratcheting.
-    if (old == nullptr || !SameButMetadata(*object, *old)) causes = schema.Validate(*object, old);
+    if (old == nullptr || !SameBut({"metadata"}, *object, *old))
+      causes = schema.Validate(*object, old);
     if (resource.crd_version->deprecated) {
       warnings->push_back(resource.crd_version->deprecation_warning);
     }
@@ -133,7 +142,7 @@ std::optional<ApiError> Api::Admit(const ResourceInfo& resource, const Json* old
   const Causes meta = ValidateMetadata(*object, old, resource);
   causes.insert(causes.begin(), meta.begin(), meta.end());
   if (!causes.empty()) return InvalidError(resource.KindTarget(name), causes);
-  if (DumpJson(*object).size() > kMaxObjectBytes) {
+  if (MostBytes(*object) > kMaxObjectBytes && DumpJson(*object).size() > kMaxObjectBytes) {
     return TooLargeError("limit is " + std::to_string(kMaxObjectBytes));
   }
   return std::nullopt;

@@ -117,6 +117,11 @@ ApiResult<Answer> Api::Commit(const ResourceInfo& resource, StoreWrite write,
     case WriteOutcome::Kind::kDone:
       break;
   }
+  if (options.stored_is_enough &&
+      GetString(outcome.object->json, "apiVersion") == resource.ApiVersion()) {
+    answer.stored = outcome.object;
+    return answer;
+  }
   Json scratch;
   answer.object = Shown(resource, *outcome.object, &scratch);
   return answer;

@@ -26,6 +26,8 @@ struct WriteOptions {
   bool dry_run = false;
   FieldValidation field_validation = FieldValidation::kWarn;
   std::vector<std::string> duplicate_fields;  // what the body's parser saw, e.g. "spec.a"
+  // The caller prints what was stored: Answer::stored instead of Answer::object, where it can be.
+  bool stored_is_enough = false;
   std::string user;
   std::vector<std::string> groups;
 };
@@ -34,6 +36,7 @@ struct Answer {
   int code = 200;
   Json object;
   std::vector<std::string> warnings;  // for Warning headers
+  ObjectPtr stored = nullptr;         // when set it is the answer, and `object` is null
 };
 
 struct ListQuery {

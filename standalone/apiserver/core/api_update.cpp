@@ -94,12 +94,10 @@ void Isolate(const ResourceInfo& resource, const std::string& subresource, const
   *object = std::move(kept);
 }
 
-// The desired state: everything but metadata and, where it has its own subresource, status.
-Json DesiredState(const ResourceInfo& resource, const Json& object) {
-  Json desired = object;
-  desired.erase("metadata");
-  if (resource.has_status) desired.erase("status");
-  return desired;
+// Whether the desired state is the same: everything but metadata and, where it has its own
+// subresource, status.
+bool SameDesiredState(const ResourceInfo& resource, const Json& a, const Json& b) {
+  return resource.has_status ? SameBut({"metadata", "status"}, a, b) : SameBut({"metadata"}, a, b);
 }
 
 }  // namespace
@@ -132,7 +130,7 @@ ApiResult<Answer> Api::Modify(const ResourceInfo& resource, const std::string& n
       return *error;
     }
     if (At(object, {"metadata", "generation"}).is_number() &&
-        DesiredState(resource, object) != DesiredState(resource, current)) {
+        !SameDesiredState(resource, object, current)) {
       object["metadata"]["generation"] = GetInt(object["metadata"], "generation") + 1;
     }
     if (object == current) {  // nothing changes: no write
@@ -146,7 +144,9 @@ ApiResult<Answer> Api::Modify(const ResourceInfo& resource, const std::string& n
     if (ReadyToRemove(resource, object)) {
       // The last finalizer is gone: the deletion that waited for it happens now. The final state
       // that watchers see is the one before; the one who took it away sees what it made.
-      API_ASSIGN(answer, Commit(resource, std::move(write), options, std::move(answer)));
+      WriteOptions whole = options;
+      whole.stored_is_enough = false;
+      API_ASSIGN(answer, Commit(resource, std::move(write), whole, std::move(answer)));
       const std::string revision = MetaString(answer.object, "resourceVersion");
       answer.object = std::move(object);
       answer.object["metadata"]["resourceVersion"] = revision;

@@ -1,14 +1,60 @@
 #include "standalone/apiserver/core/object.h"
 
+#include <algorithm>
+#include <array>
+
 namespace envicutor::standalone {
 
-ObjectPtr MakeObject(Json json, uint64_t revision) {
-  json["metadata"]["resourceVersion"] = std::to_string(revision);
+namespace {
+
+using Serializer = nlohmann::detail::serializer<Json>;
+
+// `object`, and where in `text` the value of the member begins that `path` leads to.
+void Dump(const Json& object, const std::string_view* path, Serializer* serializer,
+          std::string* text, size_t* at) {
+  *text += '{';
+  for (auto it = object.begin(); it != object.end(); ++it) {
+    if (it != object.begin()) *text += ',';
+    serializer->dump(Json(it.key()), false, false, 0);
+    *text += ':';
+    if (it.key() != *path) {
+      serializer->dump(*it, false, false, 0);
+    } else if (it->is_object()) {
+      Dump(*it, path + 1, serializer, text, at);
+    } else {
+      *at = text->size();
+      serializer->dump(*it, false, false, 0);
+    }
+  }
+  *text += '}';
+}
+
+}  // namespace
+
+ObjectDraft DraftObject(Json json) {
+  json["metadata"]["resourceVersion"] = "";
   auto object = std::make_shared<Object>();
-  object->text = DumpJson(json);
   object->json = std::move(json);
-  object->revision = revision;
-  return object;
+  object->revision = 0;
+  std::string& text = object->text;
+  Serializer serializer(nlohmann::detail::output_adapter<char, std::string>(text), ' ',
+                        Json::error_handler_t::replace);
+  constexpr std::array<std::string_view, 2> kPath = {"metadata", "resourceVersion"};
+  size_t version_at = 0;
+  Dump(object->json, kPath.data(), &serializer, &text, &version_at);
+  return {std::move(object), version_at + 1};  // after the quote
+}
+
+ObjectPtr FinishObject(ObjectDraft draft, uint64_t revision) {
+  const std::string version = std::to_string(revision);
+  draft.object->text.insert(draft.version_at, version);
+  draft.object->json["metadata"]["resourceVersion"] = version;
+  draft.object->revision = revision;
+  return std::move(draft.object);
+}
+
+ObjectPtr MakeObject(Json json, uint64_t revision) {
+  return FinishObject(DraftObject(std::move(json)), revision);
 }
 
 std::string MetaString(const Json& object, std::string_view key) {
@@ -51,6 +97,24 @@ void RemoveFinalizer(Json* object, std::string_view name) {
   } else {
     (*object)["metadata"]["finalizers"] = std::move(kept);
   }
+}
+
+bool SameBut(std::initializer_list<std::string_view> but, const Json& a, const Json& b) {
+  const auto left_out = [&](const std::string& name) {
+    return std::find(but.begin(), but.end(), name) != but.end();
+  };
+  const auto skip = [&](Json::const_iterator it, const Json& object) {
+    while (it != object.end() && left_out(it.key())) ++it;
+    return it;
+  };
+  auto left = skip(a.begin(), a);
+  auto right = skip(b.begin(), b);
+  while (left != a.end() && right != b.end()) {
+    if (left.key() != right.key() || *left != *right) return false;
+    left = skip(std::next(left), a);
+    right = skip(std::next(right), b);
+  }
+  return left == a.end() && right == b.end();
 }
 
 std::string KeyOf(std::string_view ns, std::string_view name) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -17,7 +18,16 @@ struct Object {
 };
 using ObjectPtr = std::shared_ptr<const Object>;
 
-// Sets metadata.resourceVersion and serializes.
+// An object that has everything but its revision: the long part of the work, before a lock is
+// taken.
+struct ObjectDraft {
+  std::shared_ptr<Object> object;
+  size_t version_at = 0;  // in object->text, where the digits of the revision go
+};
+[[nodiscard]] ObjectDraft DraftObject(Json json);
+// Sets metadata.resourceVersion.
+[[nodiscard]] ObjectPtr FinishObject(ObjectDraft draft, uint64_t revision);
+// Both.
 [[nodiscard]] ObjectPtr MakeObject(Json json, uint64_t revision);
 
 // metadata.KEY as a string, or "".
@@ -33,6 +43,10 @@ using ObjectPtr = std::shared_ptr<const Object>;
 [[nodiscard]] bool HasFinalizer(const Json& object, std::string_view name);
 void AddFinalizer(Json* object, std::string_view name);
 void RemoveFinalizer(Json* object, std::string_view name);
+
+// Whether two objects are equal in all members but `but`.
+[[nodiscard]] bool SameBut(std::initializer_list<std::string_view> but, const Json& a,
+                           const Json& b);
 
 // How objects are keyed within a resource: "namespace/name", or "name" for cluster-scoped ones.
 [[nodiscard]] std::string KeyOf(std::string_view ns, std::string_view name);

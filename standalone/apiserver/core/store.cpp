@@ -131,7 +131,10 @@ bool Store::AnyHead(const std::string& resource, const std::string& prefix) cons
 }
 
 WriteOutcome Store::Write(StoreWrite write) {
+  CHECK(write.object || write.expected, "a delete of nothing");
+  const bool deleting = !write.object;
   auto waiter = std::make_shared<Waiter>();
+  ObjectDraft draft = DraftObject(deleting ? write.expected->json : std::move(*write.object));
   ObjectPtr object;
   {
     const std::lock_guard lock(mutex_);
@@ -143,10 +146,8 @@ WriteOutcome Store::Write(StoreWrite write) {
         return {WriteOutcome::Kind::kConflict, nullptr, {}};
       }
     }
-    CHECK(write.object || write.expected, "a delete of nothing");
-    const bool deleting = !write.object;
     const uint64_t revision = ++head_;
-    object = MakeObject(deleting ? write.expected->json : std::move(*write.object), revision);
+    object = FinishObject(std::move(draft), revision);
     const ChangeType type = deleting                    ? ChangeType::kDeleted
                             : write.expected == nullptr ? ChangeType::kAdded
                                                         : ChangeType::kModified;

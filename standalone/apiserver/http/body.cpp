@@ -7,10 +7,10 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <set>
 #include <sstream>
 
 #include "common/base/encoding.h"
+#include "standalone/apiserver/http/json_reader.h"
 #include "standalone/apiserver/http/protobuf.h"
 
 namespace envicutor::standalone {
@@ -22,62 +22,6 @@ constexpr size_t kMaxDuplicates = 100;
 constexpr size_t kMaxYamlNodes = 200'000;
 // Flow collections nest on yaml-cpp's stack before a depth can be seen in its tree.
 constexpr size_t kMaxYamlFlowDepth = 256;
-
-// Keys seen in each open object, to find duplicates that nlohmann silently resolves.
-class DuplicateFinder {
- public:
-  bool operator()(int depth, Json::parse_event_t event, const Json& parsed) {
-    if (depth > kMaxDepth) {
-      too_deep_ = true;
-      return false;
-    }
-    switch (event) {
-      case Json::parse_event_t::object_start:
-        levels_.push_back({{}, pending_, true});
-        break;
-      case Json::parse_event_t::array_start:
-        levels_.push_back({{}, pending_, false});
-        break;
-      case Json::parse_event_t::object_end:
-      case Json::parse_event_t::array_end:
-        if (!levels_.empty()) levels_.pop_back();
-        break;
-      case Json::parse_event_t::key: {
-        const auto& key = parsed.get_ref<const std::string&>();
-        pending_ = key;
-        if (!levels_.empty() && !levels_.back().keys.insert(key).second &&
-            duplicates_.size() < kMaxDuplicates) {
-          duplicates_.push_back(Path(key));
-        }
-        break;
-      }
-      case Json::parse_event_t::value:
-        break;
-    }
-    return true;
-  }
-  [[nodiscard]] bool too_deep() const { return too_deep_; }
-  [[nodiscard]] std::vector<std::string> Take() { return std::move(duplicates_); }
-
- private:
-  struct Level {
-    std::set<std::string> keys;
-    std::string name;
-    bool object = true;
-  };
-  [[nodiscard]] std::string Path(const std::string& key) const {
-    std::string path;
-    for (size_t i = 1; i < levels_.size(); ++i) {
-      if (levels_[i - 1].object) path += levels_[i].name + ".";
-    }
-    return path + key;
-  }
-
-  std::vector<Level> levels_;
-  std::string pending_;
-  std::vector<std::string> duplicates_;
-  bool too_deep_ = false;
-};
 
 // YAML 1.2 core scalars, as sigs.k8s.io/yaml reads them (yes and no are strings there too).
 Json Scalar(const YAML::Node& node) {
@@ -235,19 +179,10 @@ std::string MediaType(std::string_view content_type) {
 }
 
 ApiResult<Body> DecodeJson(std::string_view bytes) {
-  DuplicateFinder finder;
-  Body body;
-  try {
-    body.json = Json::parse(bytes.begin(), bytes.end(),
-                            [&](int depth, Json::parse_event_t event, const Json& parsed) {
-                              return finder(depth, event, parsed);
-                            });
-  } catch (const Json::exception& error) {
-    return BadRequestError(std::string("error decoding JSON: ") + error.what());
-  }
-  if (finder.too_deep()) return BadRequestError("the JSON is nested too deeply");
-  body.duplicate_fields = finder.Take();
-  return body;
+  ReadJson read = ReadClientJson(bytes, kMaxDepth);
+  if (read.too_deep) return BadRequestError("the JSON is nested too deeply");
+  if (!read.error.empty()) return BadRequestError("error decoding JSON: " + read.error);
+  return Body{std::move(read.value), std::move(read.duplicates)};
 }
 
 ApiResult<Body> DecodeBody(std::string_view content_type, std::string_view bytes) {

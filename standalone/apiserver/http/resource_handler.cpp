@@ -28,8 +28,13 @@ void SendAnswer(const ApiHandler::Writer& writer, const ResourceInfo& resource,
   response.status = answer.code;
   response.headers.Set("Content-Type", "application/json");
   AddWarnings(answer.warnings, &response);
-  const bool own_kind = GetString(answer.object, "kind") == resource.kind;
-  response.body = own_kind ? ObjectText(resource, answer.object, output) : DumpJson(answer.object);
+  if (answer.stored != nullptr) {
+    response.body = ObjectText(resource, *answer.stored, output);
+  } else if (GetString(answer.object, "kind") == resource.kind) {
+    response.body = ObjectText(resource, answer.object, output);
+  } else {
+    response.body = DumpJson(answer.object);
+  }
   response.body += '\n';
   writer->Send(std::move(response));
 }
@@ -125,6 +130,7 @@ ApiResult<Answer> ApiHandler::ServeWrite(const Call& call) {
     return api_->DeleteCollection(resource, info.ns, list, query);
   }
   API_ASSIGN(WriteOptions options, ReadWriteOptions(request, call.user));
+  options.stored_is_enough = sub != "scale";
   if (request.method == "PATCH") {
     if (info.name.empty() || resource.virtual_kind || sub == "log" || sub == "binding" ||
         sub == "eviction" || sub == "finalize") {

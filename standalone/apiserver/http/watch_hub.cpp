@@ -26,7 +26,7 @@ void WatchHub::Stop() {
 void WatchHub::Wake() {
   {
     const std::lock_guard lock(mutex_);
-    woken_ = true;
+    if (std::exchange(woken_, true)) return;
   }
   changed_.notify_all();
 }
@@ -45,7 +45,7 @@ void WatchHub::Add(WatchRequest request, std::shared_ptr<http::ResponseWriter> w
       return;
     }
     const SteadyTime next = api_->clock().Now() + bookmark_period_;
-    added_.push_back({std::move(request), std::move(writer), std::move(closed), next});
+    added_.push_back({std::move(request), std::move(writer), std::move(closed), next, 0});
     woken_ = true;
   }
   changed_.notify_all();
@@ -109,7 +109,9 @@ bool WatchHub::Advance(Watch* watch, SteadyTime now) {
     }
   }
   // A kind that is served no more has no watches.
-  const bool gone = api_->registry()->Find(request.resource->group, request.resource->version,
+  const uint64_t generation = api_->registry_generation();
+  const bool gone = generation != std::exchange(watch->registry_generation, generation) &&
+                    api_->registry()->Find(request.resource->group, request.resource->version,
                                            request.resource->plural) == nullptr;
   if (over || gone) {
     watch->writer->Finish();

@@ -49,6 +49,7 @@ class WatchHub {
     std::shared_ptr<http::ResponseWriter> writer;
     std::shared_ptr<std::atomic<bool>> closed;
     SteadyTime next_bookmark;
+    uint64_t registry_generation = 0;  // that its kind was last looked up in
   };
 
   void Run();

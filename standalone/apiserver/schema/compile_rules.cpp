@@ -84,6 +84,7 @@ void CompileRules(const Json& schema, const std::string& path, SchemaNode* node,
       Rule rule;
       if (CompileRule(rules[i], path + ".x-kubernetes-validations[" + std::to_string(i) + "]",
                       *node, &rule, errors)) {
+        node->has_transition_rules = node->has_transition_rules || rule.program.UsesOldSelf();
         node->rules.push_back(std::move(rule));
       }
     }
@@ -92,14 +93,18 @@ void CompileRules(const Json& schema, const std::string& path, SchemaNode* node,
     const Json& child = At(schema, {"properties", name});
     if (child.is_object()) {
       CompileRules(child, path + ".properties[" + name + "]", property.get(), errors);
+      node->has_transition_rules = node->has_transition_rules || property->has_transition_rules;
     }
   }
   if (node->additional != nullptr) {
     CompileRules(schema["additionalProperties"], path + ".additionalProperties",
                  node->additional.get(), errors);
+    node->has_transition_rules =
+        node->has_transition_rules || node->additional->has_transition_rules;
   }
   if (node->items != nullptr) {
     CompileRules(schema["items"], path + ".items", node->items.get(), errors);
+    node->has_transition_rules = node->has_transition_rules || node->items->has_transition_rules;
   }
 }
 

@@ -44,6 +44,7 @@ struct SchemaNode {
   std::vector<std::string> list_keys;
   bool atomic_map = false;
   std::vector<Rule> rules;
+  bool has_transition_rules = false;  // here or below: rules that name oldSelf
 
   // Value validations: of this node, or of a branch of allOf, anyOf, oneOf and not, which are nodes
   // of their own.

@@ -61,54 +61,94 @@ void AddTypeMetaEverywhere(SchemaNode* node) {
   if (node->items != nullptr) AddTypeMetaEverywhere(node->items.get());
 }
 
-class Pruner {
- public:
-  explicit Pruner(std::vector<std::string>* dropped) : dropped_(dropped) {}
+bool Keeps(const SchemaNode& node, bool resource, std::string_view name) {
+  return node.preserve_unknown || node.additional_allowed || (resource && IsTypeMeta(name));
+}
 
-  void Prune(Json* value, const SchemaNode& node, const std::string& path) {
-    if (value->is_array()) {
+void PruneNode(Json* value, const SchemaNode& node) {
+  if (value->is_array()) {
+    if (node.items == nullptr) return;
+    for (Json& element : *value) PruneNode(&element, *node.items);
+    return;
+  }
+  if (!value->is_object() || node.int_or_string) return;
+  const bool resource = node.is_root || node.embedded_resource;
+  for (auto it = value->begin(); it != value->end();) {
+    const SchemaNode* member = node.Member(it.key());
+    if (resource && it.key() == "metadata") {
+      ++it;
+    } else if (member != nullptr) {
+      PruneNode(&*it, *member);
+      ++it;
+    } else if (Keeps(node, resource, it.key())) {
+      ++it;
+    } else {
+      it = value->erase(it);
+    }
+  }
+}
+
+// What PruneNode would take away, and members of metadata that no object has. Paths are made for
+// what is found only: nearly always that is nothing.
+class UnknownFinder {
+ public:
+  explicit UnknownFinder(std::vector<std::string>* found) : found_(found) {}
+
+  void Look(const Json& value, const SchemaNode& node) {
+    if (value.is_array()) {
       if (node.items == nullptr) return;
-      for (size_t i = 0; i < value->size(); ++i) {
-        Prune(&(*value)[i], *node.items, dropped_ == nullptr ? "" : IndexPath(path, i));
+      for (size_t i = 0; i < value.size(); ++i) {
+        path_.push_back({{}, i});
+        Look(value[i], *node.items);
+        path_.pop_back();
       }
       return;
     }
-    if (!value->is_object() || node.int_or_string) return;
+    if (!value.is_object() || node.int_or_string) return;
     const bool resource = node.is_root || node.embedded_resource;
-    for (auto it = value->begin(); it != value->end();) {
-      const std::string here = dropped_ == nullptr ? "" : ChildPath(path, it.key());
+    for (auto it = value.begin(); it != value.end(); ++it) {
+      path_.push_back({it.key(), 0});
       const SchemaNode* member = node.Member(it.key());
       if (resource && it.key() == "metadata") {
-        NoteMetadata(*it, here);
-        ++it;
+        LookAtMetadata(*it);
       } else if (member != nullptr) {
-        Prune(&*it, *member, here);
-        ++it;
-      } else if (node.preserve_unknown || node.additional_allowed ||
-                 (resource && IsTypeMeta(it.key()))) {
-        ++it;
-      } else {
-        Note(here);
-        it = value->erase(it);
+        Look(*it, *member);
+      } else if (!Keeps(node, resource, it.key())) {
+        Note();
       }
+      path_.pop_back();
     }
   }
 
  private:
-  void Note(const std::string& path) {
-    if (dropped_ != nullptr && dropped_->size() < kMaxUnknownFields) dropped_->push_back(path);
+  struct Step {
+    std::string_view name;  // empty: the element `index`; a member's name is never a null view
+    size_t index;
+  };
+
+  void Note() {
+    if (found_->size() >= kMaxUnknownFields) return;
+    std::string path;
+    for (const Step& step : path_) {
+      path = step.name.data() == nullptr ? IndexPath(path, step.index) : ChildPath(path, step.name);
+    }
+    found_->push_back(std::move(path));
   }
-  void NoteMetadata(const Json& metadata, const std::string& path) {
-    if (dropped_ == nullptr || !metadata.is_object()) return;
+  void LookAtMetadata(const Json& metadata) {
+    if (!metadata.is_object()) return;
     for (auto it = metadata.begin(); it != metadata.end(); ++it) {
-      if (std::find(kObjectMetaFields.begin(), kObjectMetaFields.end(), it.key()) ==
+      if (std::find(kObjectMetaFields.begin(), kObjectMetaFields.end(), it.key()) !=
           kObjectMetaFields.end()) {
-        Note(ChildPath(path, it.key()));
+        continue;
       }
+      path_.push_back({it.key(), 0});
+      Note();
+      path_.pop_back();
     }
   }
 
-  std::vector<std::string>* dropped_;
+  std::vector<std::string>* found_;
+  std::vector<Step> path_;
 };
 
 void DefaultNode(Json* value, const SchemaNode& node) {
@@ -137,14 +177,15 @@ void CheckDefaults(const SchemaNode& node, const std::string& path,
     const std::string where = path + ".default";
     Json value = *node.default_value;
     std::vector<std::string> dropped;
-    Pruner(&dropped).Prune(&value, node, "");
+    UnknownFinder(&dropped).Look(value, node);
+    PruneNode(&value, node);
     for (const std::string& field : dropped) {
       errors->push_back(InvalidError(where, DumpJson(*node.default_value),
                                      "must not have unknown fields: " + field));
     }
     DefaultNode(&value, node);
     std::vector<FieldError> mistakes;
-    ValidateValues(value, node, &mistakes);
+    ValidateValues(value, nullptr, node, &mistakes);
     if (mistakes.empty()) ValidateRules(value, nullptr, node, &mistakes);
     for (const FieldError& mistake : mistakes) {
       errors->push_back(InvalidError(where, DumpJson(*node.default_value), mistake.detail));
@@ -187,19 +228,18 @@ std::shared_ptr<const Schema> Schema::Compile(const Json& open_api_v3_schema,
 
 void Schema::Default(Json* object) const { DefaultNode(object, *root_); }
 
-void Schema::Prune(Json* object) const { Pruner(nullptr).Prune(object, *root_, ""); }
+void Schema::Prune(Json* object) const { PruneNode(object, *root_); }
 
 std::vector<std::string> Schema::UnknownFields(const Json& object) const {
   std::vector<std::string> dropped;
-  Json copy = object;
-  Pruner(&dropped).Prune(&copy, *root_, "");
+  UnknownFinder(&dropped).Look(object, *root_);
   for (std::string& path : dropped) path = "unknown field \"" + path + "\"";
   return dropped;
 }
 
 std::vector<FieldError> Schema::Validate(const Json& object, const Json* old) const {
   std::vector<FieldError> errors;
-  ValidateValues(object, *root_, &errors);
+  ValidateValues(object, old, *root_, &errors);
   if (std::any_of(errors.begin(), errors.end(), Blocks)) {
     errors.push_back(InvalidError("<nil>", "null",
                                   "some validation rules were not checked because the object was "

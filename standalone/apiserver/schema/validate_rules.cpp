@@ -10,7 +10,9 @@ class RuleChecker {
   // `old` is the value that this one was before; null when there was none or it cannot be told.
   void Check(const Json& value, const Json* old, const SchemaNode& node, const std::string& path) {
     if (stopped_ || errors_->size() >= kMaxErrors || value.is_null()) return;
+    if (unchanged_ && !node.has_transition_rules) return;
     for (const Rule& rule : node.rules) {
+      if (unchanged_ && !rule.program.UsesOldSelf()) continue;
       const bool transition = rule.program.UsesOldSelf() && !rule.optional_old_self;
       if (transition && (old == nullptr || old->is_null())) continue;
       Evaluate(rule, value, old, node, path);
@@ -36,8 +38,10 @@ class RuleChecker {
         const auto found = old->find(it.key());
         if (found != old->end()) old_member = &*found;
       }
+      if (node.is_root) unchanged_ = old_member != nullptr && *old_member == *it;
       Check(*it, old_member, *member, ChildPath(path, it.key()));
     }
+    if (node.is_root) unchanged_ = false;
   }
 
   // Elements are the same across an update only where the list is a map with keys.
@@ -93,6 +97,7 @@ class RuleChecker {
   std::vector<FieldError>* errors_;
   int64_t budget_ = cel::kPerObjectBudget;
   bool stopped_ = false;
+  bool unchanged_ = false;  // the member of the root that is being looked at is as it was
 };
 
 }  // namespace

@@ -26,6 +26,16 @@ class Validator {
  public:
   explicit Validator(std::vector<FieldError>* errors) : errors_(errors) {}
 
+  void CheckRoot(const Json& object, const Json* old, const SchemaNode& root) {
+    if (!CheckType(object, root, "")) return;
+    CheckOwn(object, root, "");
+    for (auto it = object.begin(); it != object.end() && !Full(); ++it) {
+      const SchemaNode* member = root.Member(it.key());
+      if (member == nullptr || IsUnchanged(it.key(), *it, old)) continue;
+      Check(*it, *member, it.key());
+    }
+  }
+
   void Check(const Json& value, const SchemaNode& node, const std::string& path) {
     if (Full()) return;
     if (value.is_null() && node.nullable) return;
@@ -318,8 +328,20 @@ std::string_view JsonTypeName(const Json& value) {
   }
 }
 
-void ValidateValues(const Json& object, const SchemaNode& root, std::vector<FieldError>* errors) {
-  Validator(errors).Check(object, root, "");
+bool IsUnchanged(const std::string& name, const Json& value, const Json* old) {
+  if (old == nullptr || !old->is_object()) return false;
+  const auto before = old->find(name);
+  return before != old->end() && *before == value;
+}
+
+void ValidateValues(const Json& object, const Json* old, const SchemaNode& root,
+                    std::vector<FieldError>* errors) {
+  Validator validator(errors);
+  if (root.is_root && object.is_object()) {
+    validator.CheckRoot(object, old, root);
+  } else {
+    validator.Check(object, root, "");
+  }
 }
 
 }  // namespace envicutor::standalone::schema

@@ -1,0 +1,22 @@
+// JSON of a client: in one pass, with a bound on nesting and a list of the keys that came twice.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/base/json.h"
+
+namespace envicutor::standalone {
+
+struct ReadJson {
+  Json value;
+  std::string error;                    // "" when it could be read
+  bool too_deep = false;                // then there is no value and no error
+  std::vector<std::string> duplicates;  // "spec.a", in order, at most 100; the last value holds
+};
+
+// `max_depth` is of arrays and objects inside of the outermost one.
+[[nodiscard]] ReadJson ReadClientJson(std::string_view text, int max_depth);
+
+}  // namespace envicutor::standalone

@@ -22,6 +22,8 @@ namespace {
 
 constexpr std::chrono::seconds kStopGrace{20};
 constexpr std::chrono::seconds kRanLongEnough{60};
+// A busy child writes hundreds of lines a second: they are read together, this far apart at least.
+constexpr Duration kQuiet = std::chrono::milliseconds(10);
 constexpr std::chrono::seconds kNoTimer{3600};
 
 sigset_t WatchedSignals() {
@@ -43,7 +45,8 @@ sigset_t WatchedSignals() {
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
-  ::signal(SIGPIPE, SIG_DFL);
+  // A shell starts its background jobs with signals ignored, and exec keeps that.
+  for (int signal = 1; signal < NSIG; ++signal) ::signal(signal, SIG_DFL);
   ::execve(argv[0], argv, environ);
   ::_exit(127);
 }
@@ -155,6 +158,7 @@ void Supervisor::ReadOutput(Child* child) {
   while (child->output.valid()) {
     const ssize_t length = ::read(child->output.get(), buffer.data(), buffer.size());
     if (length > 0) {
+      quiet_until_ = clock_.Now() + kQuiet;
       child->log->Write(std::string_view(buffer.data(), static_cast<size_t>(length)));
     } else if (length < 0 && (errno == EAGAIN || errno == EINTR)) {
       return;
@@ -209,9 +213,10 @@ void Supervisor::StopStep() {
 
 void Supervisor::WaitForNews() {
   std::vector<pollfd> polled{{signals_.get(), POLLIN, 0}, {wake_.get(), POLLIN, 0}};
-  SteadyTime due = clock_.Now() + kNoTimer;
+  const bool quiet = clock_.Now() < quiet_until_;
+  SteadyTime due = quiet ? quiet_until_ : clock_.Now() + kNoTimer;
   for (const Child& child : children_) {
-    if (child.output.valid()) polled.push_back({child.output.get(), POLLIN, 0});
+    if (child.output.valid() && !quiet) polled.push_back({child.output.get(), POLLIN, 0});
     if (!child.running && !stopping_) due = std::min(due, child.next_start);
     if (child.kill_at) due = std::min(due, *child.kill_at);
   }

@@ -73,6 +73,7 @@ class Supervisor {
   UniqueFd signals_;
   UniqueFd wake_;
   std::list<Child> children_;  // Run's thread only
+  SteadyTime quiet_until_;     // children's output is not looked at before
   bool stopping_ = false;
 
   mutable std::mutex mutex_;  // guards what follows

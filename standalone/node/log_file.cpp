@@ -83,29 +83,46 @@ void LogWriter::Write(std::string_view bytes) {
     partial_ += bytes.substr(0, end);
     if (end == std::string_view::npos) {
       if (partial_.size() > kMaxLine) Flush();
-      return;
+      break;
     }
-    WriteLine(partial_);
+    AddLine(partial_);
     partial_.clear();
     bytes.remove_prefix(end + 1);
   }
+  WriteOut();
 }
 
 void LogWriter::Flush() {
   if (partial_.empty()) return;
-  WriteLine(partial_);
+  AddLine(partial_);
   partial_.clear();
+  WriteOut();
 }
 
-void LogWriter::WriteLine(std::string_view line) {
-  std::string entry = timestamps_ ? Stamp(clock_.WallNow()) + " " : "";
-  entry += line;
-  entry += '\n';
-  if (size_ > 0 && size_ + static_cast<int64_t>(entry.size()) > max_bytes_) Rotate();
-  if (!fd_.valid()) return;
+void LogWriter::AddLine(std::string_view line) {
+  const size_t start = entries_.size();
+  if (timestamps_) entries_ += Stamp(clock_.WallNow()) + " ";
+  entries_ += line;
+  entries_ += '\n';
+  if (size_ + static_cast<int64_t>(start) == 0 ||
+      size_ + static_cast<int64_t>(entries_.size()) <= max_bytes_) {
+    return;
+  }
+  // This line begins the next file.
+  const std::string last = entries_.substr(start);
+  entries_.resize(start);
+  WriteOut();
+  Rotate();
+  entries_ = last;
+}
+
+void LogWriter::WriteOut() {
   // A full disk loses log lines, not containers.
-  const ssize_t written = ::write(fd_.get(), entry.data(), entry.size());
-  if (written > 0) size_ += written;
+  if (fd_.valid() && !entries_.empty()) {
+    const ssize_t written = ::write(fd_.get(), entries_.data(), entries_.size());
+    if (written > 0) size_ += written;
+  }
+  entries_.clear();
 }
 
 void LogWriter::Rotate() {

@@ -20,13 +20,15 @@ class LogWriter {
   // `timestamps`: each line is prefixed with its time (RFC 3339, nanoseconds) and a space.
   LogWriter(std::string path, const Clock& clock, bool timestamps, int64_t max_bytes = 8LL << 20);
 
-  // Bytes as they come; a line without end is written when it is longer than 16 KiB.
+  // Bytes as they come; their lines are written at once, in one call. A line without end is written
+  // when it is longer than 16 KiB.
   void Write(std::string_view bytes);
   // What is left of an unfinished line.
   void Flush();
 
  private:
-  void WriteLine(std::string_view line);
+  void AddLine(std::string_view line);
+  void WriteOut();
   void Rotate();
 
   std::string path_;
@@ -36,6 +38,7 @@ class LogWriter {
   int64_t size_ = 0;
   UniqueFd fd_;
   std::string partial_;
+  std::string entries_;  // whole lines of the present call
 };
 
 struct LogQuery {
@@ -62,6 +65,7 @@ class LogFollower {
   bool timestamps_;
   UniqueFd fd_;
   std::string partial_;
+  std::string entries_;  // whole lines of the present call
 };
 
 }  // namespace envicutor::standalone

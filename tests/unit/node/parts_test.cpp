@@ -96,6 +96,18 @@ TEST_F(LogTest, IsBoundedAndFollowedOverRotation) {
   EXPECT_LE(std::filesystem::file_size(path_ + ".1"), 1000U);
 }
 
+TEST_F(LogTest, ManyLinesAtOnceRotateWhereTheyMust) {
+  LogWriter log(path_, clock_, false, 1000);
+  std::string lines;
+  for (int i = 100; i < 130; ++i) lines += std::to_string(i) + std::string(46, 'x') + "\n";
+  log.Write(lines);  // 30 lines of 50 bytes: the 21st begins the second file
+  EXPECT_EQ(std::filesystem::file_size(path_ + ".1"), 1000U);
+  EXPECT_EQ(*ReadLog(path_, {}), lines);
+  log.Write(std::string(2000, 'y') + "\nz\n");  // longer than a file: whole all the same
+  EXPECT_EQ(*ReadLog(path_, {.tail_lines = 2, .since = {}, .limit_bytes = {}}),
+            std::string(2000, 'y') + "\nz\n");
+}
+
 TEST(ProbeTest, ThresholdsDecide) {
   FakeClock clock;
   ProbeSpec spec;

@@ -258,6 +258,14 @@ def ratios(f):
                 "<= 0.7")
             row(f"agent against go-judge, {connections} at a time: CPU ms", a["cpuMillisPerRequest"],
                 b["cpuMillisPerRequest"], "")
+    judge = agent.get("goJudge2", {})
+    if "high" in f and "millis" in judge:
+        row("the whole way through the API server against go-judge's own API: a second",
+            f["high"]["submissionsPerSecond"], judge["requestsPerSecond"], "")
+    judge = agent.get("goJudge1", {})
+    if "low" in f and "millis" in judge:
+        row("the whole way against go-judge's own API, one at a time: p50 ms", f["low"]["createToFinishedMillis"]["p50"],
+            judge["millis"]["p50"], "")
     if "contest" in f:
         row("100 tests, compiled: seconds", f["contest"]["compiled"]["seconds"], 1, "<= 1")
     if "restart" in f:

@@ -1,11 +1,13 @@
 // The hub: a tmpfs in the spawner's own mount namespace with one tmpfs for each box. Nothing here
 // is visible outside, and all of it is gone when the spawner is.
 #include <fcntl.h>
+#include <grp.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -16,10 +18,47 @@ namespace {
 
 constexpr size_t kMaxFilter = 2048;
 constexpr int kLastCapability = 63;
+constexpr char kHostName[] = "box";
 
 char hub[512];
 sock_filter filter[kMaxFilter];
 sock_fprog program{0, filter};
+int host_proc = -1;
+
+bool Limit(int resource, uint64_t value) {
+  const rlimit limit{value, value};
+  return setrlimit(static_cast<__rlimit_resource_t>(resource), &limit) == 0;
+}
+
+// What is the same for every program and of no consequence for the spawner and an init is set here
+// once, and inherited.
+Failure SetWhatProgramsInherit() {
+  // Programs never gain a capability: not by any file, not by any bug in what follows. The spawner
+  // itself keeps its own, as the bounding set only counts in execve.
+  for (int capability = 0; capability <= kLastCapability; ++capability) {
+    (void)prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
+  }
+  if (setgroups(0, nullptr) != 0) return LastError("setgroups");
+  if (!Limit(RLIMIT_CORE, 0) || !Limit(RLIMIT_NICE, 0) || !Limit(RLIMIT_RTPRIO, 0) ||
+      !Limit(RLIMIT_MEMLOCK, 64U << 10U) || !Limit(RLIMIT_SIGPENDING, 4096) ||
+      !Limit(RLIMIT_MSGQUEUE, 819200)) {
+    return LastError("setrlimit");
+  }
+  // A UTS namespace begins as a copy of its maker's.
+  if (unshare(CLONE_NEWUTS) != 0) return LastError("unshare(CLONE_NEWUTS)");
+  if (sethostname(kHostName, strlen(kHostName)) != 0) return LastError("set the host name");
+  if (setdomainname("", 0) != 0) return LastError("set the domain name");
+  return {};
+}
+
+// The init of a box must outlive whatever the kernel kills for the box's memory limit.
+void ExemptFromOomKilling() {
+  host_proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+  const int fd = openat(host_proc, "self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  (void)!write(fd, "-1000", 5);
+  close(fd);
+}
 
 Failure MakeFolder(int top, const char* name, mode_t mode, uint32_t uid) {
   if (mkdirat(top, name, 0700) != 0) return LastError("mkdir in the box");
@@ -35,6 +74,7 @@ void BoxPath(char (&path)[kMaxBoxPath], uint64_t id) {
   snprintf(path, sizeof(path), "%s/%llu", hub, static_cast<unsigned long long>(id));
 }
 const sock_fprog& Filter() { return program; }
+int HostProc() { return host_proc; }
 
 Failure SetUp(const char* payload, size_t size) {
   const size_t length = strnlen(payload, size);
@@ -54,17 +94,9 @@ Failure SetUp(const char* payload, size_t size) {
   }
   if (chdir("/") != 0) return LastError("chdir");
   umask(022);
-  // Programs never gain a capability: not by any file, not by any bug in what follows. The spawner
-  // itself keeps its own, as the bounding set only counts in execve.
-  for (int capability = 0; capability <= kLastCapability; ++capability) {
-    (void)prctl(PR_CAPBSET_DROP, capability, 0, 0, 0);
-  }
-  // The init of a box must outlive whatever the kernel kills for the box's memory limit.
-  const int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-  if (fd >= 0) {
-    (void)!write(fd, "-1000", 5);
-    close(fd);
-  }
+  const Failure failure = SetWhatProgramsInherit();
+  if (failure.error != 0) return failure;
+  ExemptFromOomKilling();
   return StartSweeper();
 }
 
@@ -93,14 +125,6 @@ Failure MakeBox(const Request& request, int* top_fd) {
   }
   *top_fd = top;
   return {};
-}
-
-int CloneBoxTree(uint64_t id, const char* dir) {
-  char path[kMaxBoxPath];
-  BoxPath(path, id);
-  char full[704];
-  snprintf(full, sizeof(full), "%s/%s", path, dir);
-  return open_tree(AT_FDCWD, full, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW);
 }
 
 }  // namespace envicutor::agent::native

@@ -1,28 +1,29 @@
 // PID 1 of a box: enters the prepared namespaces, attaches the box's own mounts, starts the
 // program, reaps, and reports how the program ended. When it exits the kernel kills whatever is
-// left in the box.
-#include <errno.h>
+// left in the box. It shares the spawner's memory: what it needs is in its Run, and no call here
+// sets errno (sys.h).
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "executor-agent/spawner/spawner.h"
+#include "executor-agent/spawner/sys.h"
 
 namespace envicutor::agent::native {
 namespace {
 
-constexpr char kHostName[] = "box";
-alignas(64) char program_stack[64U << 10U];
-char* strings[kMaxStrings + 2];  // argv NULL env NULL
+// Where the init keeps them while the program runs. It holds the write ends of the outputs, so
+// that the agent is woken by the end of the stage and not by each stream's.
+constexpr int kKeptControl = 0;
+constexpr int kKeptStdout = 1;
+constexpr int kKeptStderr = 2;
 
 long long Nanos(clockid_t clock) {
   timespec now{};
@@ -30,139 +31,135 @@ long long Nanos(clockid_t clock) {
   return now.tv_sec * 1'000'000'000LL + now.tv_nsec;
 }
 
-[[noreturn]] void Fail(int control, const char* step) {
-  SendEvent(control, EventKind::kSetupFailed, errno, 0, step);
-  _exit(1);
+[[noreturn]] void Exit(int code) {
+  while (true) (void)Sys(SYS_exit_group, code);
 }
 
-void AttachMounts(const Box& box, int control) {
+[[noreturn]] void Fail(int control, long result, const char* step) {
+  SendEvent(control, EventKind::kSetupFailed, static_cast<int>(-result), 0, step);
+  Exit(1);
+}
+
+void AttachMounts(const Run& run, int control) {
   struct Tree {
     const char* dir;
     const char* target;
-    int fd;
+    long fd;
   };
   Tree trees[] = {{kBoxDir, "/box", -1}, {kTmpDir, "/tmp", -1}, {kShmDir, "/dev/shm", -1}};
+  long result = Sys(SYS_chdir, run.box);
+  if (result < 0) Fail(control, result, "enter the box's folders");
   for (Tree& tree : trees) {
-    tree.fd = CloneBoxTree(box.request->id, tree.dir);
-    if (tree.fd < 0) Fail(control, "open the box's folders");
+    tree.fd = Sys(SYS_open_tree, AT_FDCWD, tree.dir,
+                  OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW);
+    if (tree.fd < 0) Fail(control, tree.fd, "open the box's folders");
   }
-  if (setns(box.environment_fd, CLONE_NEWNS) != 0) Fail(control, "enter the environment");
-  if (unshare(CLONE_NEWNS | CLONE_NEWCGROUP) != 0) Fail(control, "unshare mounts");
+  result = Sys(SYS_setns, run.environment_fd, CLONE_NEWNS);
+  if (result < 0) Fail(control, result, "enter the environment");
+  result = Sys(SYS_unshare, CLONE_NEWNS | CLONE_NEWCGROUP);
+  if (result < 0) Fail(control, result, "unshare mounts");
   for (const Tree& tree : trees) {
-    if (move_mount(tree.fd, "", AT_FDCWD, tree.target, MOVE_MOUNT_F_EMPTY_PATH) != 0) {
-      Fail(control, tree.target);
-    }
-    close(tree.fd);
+    result = Sys(SYS_move_mount, tree.fd, "", AT_FDCWD, tree.target, MOVE_MOUNT_F_EMPTY_PATH);
+    if (result < 0) Fail(control, result, tree.target);
   }
   // hidepid: the program does not see this init. Read-only: nothing in /proc is anybody's to
   // change.
-  if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY, "hidepid=2") !=
-      0) {
-    Fail(control, "mount /proc");
-  }
-  if (setns(box.network_fd, CLONE_NEWNET) != 0) Fail(control, "enter the network namespace");
-  if (sethostname(kHostName, strlen(kHostName)) != 0) Fail(control, "set the host name");
-  if (setdomainname("", 0) != 0) Fail(control, "set the domain name");
+  result = Sys(SYS_mount, "proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY,
+               "hidepid=2");
+  if (result < 0) Fail(control, result, "mount /proc");
+  result = Sys(SYS_setns, run.network.fd, CLONE_NEWNET);
+  if (result < 0) Fail(control, result, "enter the network namespace");
 }
 
-// Fills `strings` from the NUL-terminated strings of the payload.
-bool SplitStrings(const Request& request, const char* payload) {
-  const size_t total = static_cast<size_t>(request.argc) + request.envc;
-  if (request.argc == 0 || total > kMaxStrings) return false;
-  const char* end = payload + request.payload_size;
-  size_t at = 0;
-  for (size_t i = 0; i < total; ++i) {
-    if (i == request.argc) strings[at++] = nullptr;
-    const size_t length = strnlen(payload, static_cast<size_t>(end - payload));
-    if (payload + length >= end) return false;
-    strings[at++] = const_cast<char*>(payload);
-    payload += length + 1;
-  }
-  if (request.envc == 0) strings[at++] = nullptr;
-  strings[at] = nullptr;
-  return payload == end;
+long WaitFor(pid_t pid, int* status, int flags) {
+  return Sys(SYS_wait4, pid, status, __WALL | flags, nullptr);
+}
+
+void Send(int control, const Event& event) {
+  (void)Sys(SYS_sendto, control, &event, sizeof(event), MSG_NOSIGNAL, nullptr, 0);
 }
 
 }  // namespace
 
-void SendEvent(int control, EventKind kind, int value, long long cpu_nanos, const char* what) {
+void SendEvent(int control, EventKind kind, int value, long long cpu_nanos, const char* what,
+               int fd) {
   Event event;
   event.kind = kind;
   event.value = value;
   event.wall_nanos = Nanos(CLOCK_MONOTONIC);
   event.cpu_nanos = cpu_nanos;
   strncpy(event.what.data(), what, event.what.size() - 1);
-  (void)send(control, &event, sizeof(event), MSG_NOSIGNAL);
+  if (fd < 0) {
+    Send(control, event);
+    return;
+  }
+  iovec data{&event, sizeof(event)};
+  alignas(cmsghdr) char room[CMSG_SPACE(sizeof(int))] = {};
+  msghdr header{};
+  header.msg_iov = &data;
+  header.msg_iovlen = 1;
+  header.msg_control = room;
+  header.msg_controllen = sizeof(room);
+  cmsghdr* part = CMSG_FIRSTHDR(&header);
+  part->cmsg_level = SOL_SOCKET;
+  part->cmsg_type = SCM_RIGHTS;
+  part->cmsg_len = CMSG_LEN(sizeof(int));
+  memcpy(CMSG_DATA(part), &fd, sizeof(fd));
+  (void)Sys(SYS_sendmsg, control, &header, MSG_NOSIGNAL);
 }
 
-void InitMain(const Box& box) {
-  const Request& request = *box.request;
-  const int control = box.fds[kControlFd];
+void InitMain(void* argument) {
+  auto* const run = static_cast<Run*>(argument);
+  const int control = run->fds[kControlFd];
   // The spawner's death ends the box.
-  if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) Fail(control, "PR_SET_PDEATHSIG");
-  prctl(PR_SET_NAME, "env-init");
-  // Opened while the host's /proc is still in sight.
-  const int oom = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
-  const char* payload = box.payload;
-  if ((request.flags & kHasPayloadFd) != 0) {
-    const int fd = box.fds[kFirstOptionalFd + ((request.flags & kHasProgramFd) != 0 ? 1 : 0)];
-    void* mapped = mmap(nullptr, request.payload_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (mapped == MAP_FAILED) Fail(control, "map the arguments");
-    payload = static_cast<const char*>(mapped);
-  }
-  if (!SplitStrings(request, payload)) {
-    errno = EINVAL;
-    Fail(control, "arguments");
-  }
-  AttachMounts(box, control);
-  if (chdir("/box") != 0) Fail(control, "chdir /box");
+  long result = Sys(SYS_prctl, PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  if (result < 0) Fail(control, result, "PR_SET_PDEATHSIG");
+  (void)Sys(SYS_prctl, PR_SET_NAME, "env-init", 0, 0, 0);
+  AttachMounts(*run, control);
+  result = Sys(SYS_chdir, "/box");
+  if (result < 0) Fail(control, result, "chdir /box");
 
-  // The program must not inherit the init's protection from the OOM killer.
-  if (oom >= 0) (void)!write(oom, "0", 1);
-  Program program{&request,
-                  box.fds,
-                  box.program_fd,
-                  strings,
-                  strings + request.argc + 1,
-                  Nanos(CLOCK_PROCESS_CPUTIME_ID)};
-  const pid_t main_pid = clone(BecomeProgram, program_stack + sizeof(program_stack),
-                               CLONE_VM | CLONE_VFORK | SIGCHLD, &program);
-  if (oom >= 0) (void)!write(oom, "-1000", 5);
-  if (main_pid < 0) Fail(control, "start the program");
-  const long long cpu_before = program.init_cpu_nanos;
-  for (unsigned fd = 0; fd < 3; ++fd) close(static_cast<int>(fd));
-  if (control != 3) {
-    close_range(3, static_cast<unsigned>(control) - 1, 0);
+  run->init_cpu_nanos = Nanos(CLOCK_PROCESS_CPUTIME_ID);
+  clone_args args{};
+  args.flags = CLONE_VFORK;
+  args.exit_signal = SIGCHLD;
+  const long main_pid =
+      CloneSharingMemory(&args, run->program_stack, sizeof(run->program_stack), BecomeProgram, run);
+  if (main_pid < 0) Fail(control, main_pid, "start the program");
+  if (Sys(SYS_dup3, control, kKeptControl, 0) < 0 ||
+      Sys(SYS_dup3, run->fds[kStdoutFd], kKeptStdout, 0) < 0 ||
+      Sys(SYS_dup3, run->fds[kStderrFd], kKeptStderr, 0) < 0) {
+    Fail(control, -EBADF, "keep the streams");
   }
-  close_range(static_cast<unsigned>(control) + 1, ~0U, 0);
+  (void)Sys(SYS_close_range, 3U, ~0U, 0);
 
   int status = 0;
   while (true) {
-    const pid_t pid = waitpid(-1, &status, __WALL);
+    const long pid = WaitFor(-1, &status, 0);
     if (pid == main_pid) break;
-    if (pid < 0 && errno != EINTR) Fail(control, "wait for the program");
+    if (pid < 0 && pid != -EINTR) Fail(kKeptControl, pid, "wait for the program");
   }
   Event event;
   event.value = status;
   event.wall_nanos = Nanos(CLOCK_MONOTONIC);
   // What the program left behind ends here, and only then is its end reported: the agent need not
   // wait until this init's namespaces are taken apart, which the kernel does slowly.
-  for (pid_t left; (left = waitpid(-1, nullptr, __WALL | WNOHANG)) >= 0 || errno != ECHILD;) {
+  for (long left; (left = WaitFor(-1, nullptr, WNOHANG)) != -ECHILD;) {
     if (left != 0) continue;
     event.kind = EventKind::kEnding;
-    (void)send(control, &event, sizeof(event), MSG_NOSIGNAL);
-    kill(-1, SIGKILL);
-    (void)waitpid(-1, nullptr, __WALL);
+    Send(kKeptControl, event);
+    (void)Sys(SYS_kill, -1, SIGKILL);
+    (void)WaitFor(-1, nullptr, 0);
   }
   rusage children{};
-  getrusage(RUSAGE_CHILDREN, &children);
+  (void)Sys(SYS_getrusage, RUSAGE_CHILDREN, &children);
   event.kind = EventKind::kExited;
-  event.cpu_nanos = Nanos(CLOCK_PROCESS_CPUTIME_ID) - cpu_before;
+  event.cpu_nanos = Nanos(CLOCK_PROCESS_CPUTIME_ID) - run->init_cpu_nanos;
   event.children_cpu_nanos =
       (children.ru_utime.tv_sec + children.ru_stime.tv_sec) * 1'000'000'000LL +
       (children.ru_utime.tv_usec + children.ru_stime.tv_usec) * 1000LL;
-  (void)send(control, &event, sizeof(event), MSG_NOSIGNAL);
-  _exit(0);
+  Send(kKeptControl, event);
+  Exit(0);
 }
 
 }  // namespace envicutor::agent::native

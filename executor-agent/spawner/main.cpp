@@ -24,10 +24,9 @@ namespace {
 constexpr int kSocket = 3;  // where the agent put its socket
 alignas(Request) char message[sizeof(Request) + kMaxInlinePayload];
 
-void SendReply(const Failure& failure, pid_t pid, int fd) {
+void SendReply(const Failure& failure, int fd) {
   Reply reply;
   reply.error = failure.error;
-  reply.pid = pid;
   if (failure.error != 0) strncpy(reply.what.data(), failure.what, reply.what.size() - 1);
   iovec data{&reply, sizeof(reply)};
   alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
@@ -50,7 +49,6 @@ void SendReply(const Failure& failure, pid_t pid, int fd) {
 void Serve(const Request& request, const char* payload, const int* fds, size_t fd_count) {
   Failure failure;
   int reply_fd = -1;
-  pid_t pid = 0;
   switch (request.op) {
     case Op::kHello:
       failure = SetUp(payload, request.payload_size);
@@ -60,18 +58,18 @@ void Serve(const Request& request, const char* payload, const int* fds, size_t f
       break;
     case Op::kDropEnvironment:
       DropEnvironment(request.id);
-      break;
+      return;
     case Op::kMakeBox:
       failure = MakeBox(request, &reply_fd);
       break;
     case Op::kDropBox:
       DropBox(request.id);
-      break;
+      return;
     case Op::kRun:
-      failure = StartRun(request, payload, fds, fd_count, &pid, &reply_fd);
-      break;
+      StartRun(request, payload, fds, fd_count);
+      return;
   }
-  SendReply(failure, pid, reply_fd);
+  SendReply(failure, reply_fd);
   if (reply_fd >= 0) close(reply_fd);
 }
 
@@ -102,16 +100,15 @@ bool ReceiveAndServe() {
   if (whole) {
     Serve(*request, message + sizeof(Request), fds, fd_count);
   } else {
-    SendReply({EBADMSG, "request"}, 0, -1);
+    SendReply({EBADMSG, "request"}, -1);
   }
   for (size_t i = 0; i < fd_count; ++i) close(fds[i]);
   return true;
 }
 
 void Reap(int signals) {
-  signalfd_siginfo ignored;
-  while (read(signals, &ignored, sizeof(ignored)) > 0) {
-  }
+  signalfd_siginfo ignored;  // one is all: this signal does not queue
+  (void)!read(signals, &ignored, sizeof(ignored));
   while (true) {
     const pid_t pid = waitpid(-1, nullptr, WNOHANG);
     if (pid <= 0) return;

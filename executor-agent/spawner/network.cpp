@@ -72,10 +72,13 @@ long long Packets(const Network& network) {
   if (got <= 0) return -1;
   text[got] = 0;
   const char* line = strstr(text, "lo:");
-  long long bytes = 0;
-  long long packets = 0;
-  if (line == nullptr || sscanf(line + 3, "%lld %lld", &bytes, &packets) != 2) return -1;
-  return packets;
+  if (line == nullptr) return -1;
+  // "lo: BYTES PACKETS ..."
+  char* after_bytes = nullptr;
+  char* after_packets = nullptr;
+  strtoll(line + 3, &after_bytes, 10);
+  const long long packets = strtoll(after_bytes, &after_packets, 10);
+  return after_bytes == line + 3 || after_packets == after_bytes ? -1 : packets;
 }
 
 }  // namespace

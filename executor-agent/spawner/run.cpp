@@ -1,68 +1,125 @@
+// Starting and ending of runs. A box's init is a process that shares the spawner's memory
+// (CLONE_VM) on a stack of its own: copying even a small address space, and taking it apart again,
+// was a tenth of what a run costs.
 #include <linux/sched.h>
 #include <signal.h>
-#include <sys/syscall.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "executor-agent/spawner/spawner.h"
+#include "executor-agent/spawner/sys.h"
 
 namespace envicutor::agent::native {
 namespace {
 
 constexpr size_t kMaxRuns = 1024;
-struct Running {
-  pid_t pid = 0;
-  Network network;
-};
-Running runs[kMaxRuns];
+Run runs[kMaxRuns];  // mostly never touched: the first free one is taken
 
-}  // namespace
+Run* FreeRun() {
+  for (Run& run : runs) {
+    if (run.pid == 0) return &run;
+  }
+  return nullptr;
+}
 
-Failure StartRun(const Request& request, const char* payload, const int* fds, size_t fd_count,
-                 pid_t* pid, int* pidfd) {
+// Fills `strings` from the NUL-terminated strings of the payload.
+bool SplitStrings(Run* run, char* payload) {
+  const Request& request = run->request;
+  const size_t total = static_cast<size_t>(request.argc) + request.envc;
+  if (request.argc == 0 || request.argc > kMaxStrings || total > kMaxStrings) return false;
+  const char* const end = payload + request.payload_size;
+  size_t at = 0;
+  for (size_t i = 0; i < total; ++i) {
+    if (i == request.argc) run->strings[at++] = nullptr;
+    const size_t length = strnlen(payload, static_cast<size_t>(end - payload));
+    if (payload + length >= end) return false;
+    run->strings[at++] = payload;
+    payload += length + 1;
+  }
+  if (request.envc == 0) run->strings[at++] = nullptr;
+  run->strings[at] = nullptr;
+  run->argv = run->strings;
+  run->envp = run->strings + request.argc + 1;
+  return payload == end;
+}
+
+// The arguments into the run's own memory: the next request overwrites where they are now.
+Failure TakeArguments(Run* run, const char* payload) {
+  const Request& request = run->request;
+  char* text = run->payload;
+  if ((request.flags & kHasPayloadFd) != 0) {
+    const int fd = run->fds[kFirstOptionalFd + ((request.flags & kHasProgramFd) != 0 ? 1 : 0)];
+    if (request.payload_size == 0 || request.payload_size > kMaxPayload) return {EINVAL, "payload"};
+    void* mapped = mmap(nullptr, request.payload_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (mapped == MAP_FAILED) return LastError("map the arguments");
+    run->mapped = mapped;
+    text = static_cast<char*>(mapped);
+  } else {
+    if (request.payload_size > sizeof(run->payload)) return {EINVAL, "payload"};
+    memcpy(text, payload, request.payload_size);
+  }
+  return SplitStrings(run, text) ? Failure{} : Failure{EINVAL, "arguments"};
+}
+
+void Release(Run* run) {
+  if (run->mapped != nullptr) munmap(run->mapped, run->request.payload_size);
+  run->mapped = nullptr;
+  run->pid = 0;
+  GiveBackNetwork(run->network);
+}
+
+Failure Start(const Request& request, const char* payload, const int* fds, size_t fd_count) {
   size_t wanted = kFirstOptionalFd;
   if ((request.flags & kHasProgramFd) != 0) ++wanted;
   if ((request.flags & kHasPayloadFd) != 0) ++wanted;
   if (fd_count != wanted) return {EINVAL, "descriptors of the run"};
-  Box box{&request, payload, fds, -1, EnvironmentFd(request.environment), -1};
-  if (box.environment_fd < 0) return {ENOENT, "environment of the run"};
-  if ((request.flags & kHasProgramFd) != 0) box.program_fd = fds[kFirstOptionalFd];
-  Running* run = nullptr;
-  for (Running& candidate : runs) {
-    if (candidate.pid == 0) {
-      run = &candidate;
-      break;
-    }
-  }
+  Run* const run = FreeRun();
   if (run == nullptr) return {EAGAIN, "too many runs"};
-  const Failure networked = TakeNetwork(&run->network);
-  if (networked.error != 0) return networked;
-  box.network_fd = run->network.fd;
+  run->request = request;
+  memcpy(run->fds, fds, fd_count * sizeof(int));
+  run->program_fd = (request.flags & kHasProgramFd) != 0 ? fds[kFirstOptionalFd] : -1;
+  run->environment_fd = EnvironmentFd(request.environment);
+  BoxPath(run->box, request.id);
+  if (run->environment_fd < 0) return {ENOENT, "environment of the run"};
+  Failure failure = TakeNetwork(&run->network);
+  if (failure.error != 0) return failure;
+  failure = TakeArguments(run, payload);
+  if (failure.error != 0) {
+    Release(run);
+    return failure;
+  }
 
   clone_args args{};
-  args.flags = CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_PIDFD;
-  args.pidfd = reinterpret_cast<__u64>(pidfd);
+  args.flags = CLONE_NEWPID | CLONE_NEWIPC | CLONE_NEWUTS;
   args.exit_signal = SIGCHLD;
   if ((request.flags & kNoCgroup) == 0) {
     args.flags |= CLONE_INTO_CGROUP;
     args.cgroup = static_cast<__u64>(fds[kCgroupFd]);
   }
-  const long child = syscall(SYS_clone3, &args, sizeof(args));
+  const long child =
+      CloneSharingMemory(&args, run->init_stack, sizeof(run->init_stack), InitMain, run);
   if (child < 0) {
-    const Failure failure = LastError("clone3");
-    GiveBackNetwork(run->network);
-    return failure;
+    Release(run);
+    return {static_cast<int>(-child), "clone3"};
   }
-  if (child == 0) InitMain(box);
   run->pid = static_cast<pid_t>(child);
-  *pid = run->pid;
   return {};
 }
 
+}  // namespace
+
+void StartRun(const Request& request, const char* payload, const int* fds, size_t fd_count) {
+  const Failure failure = Start(request, payload, fds, fd_count);
+  if (failure.error != 0 && fd_count > kControlFd) {
+    SendEvent(fds[kControlFd], EventKind::kNotStarted, failure.error, 0, failure.what);
+  }
+}
+
 void EndRun(pid_t pid) {
-  for (Running& run : runs) {
+  for (Run& run : runs) {
     if (run.pid != pid) continue;
-    run.pid = 0;
-    GiveBackNetwork(run.network);
+    Release(&run);
     return;
   }
 }

@@ -1,4 +1,4 @@
-// The spawner's parts. Single-threaded, no allocation: state is in static tables (tables.h).
+// The spawner's parts. Single-threaded, no allocation: state is in static tables.
 #pragma once
 
 #include <errno.h>
@@ -21,11 +21,9 @@ struct Failure {
 [[nodiscard]] Failure MakeBox(const Request& request, int* top_fd);
 inline constexpr size_t kMaxBoxPath = 640;
 void BoxPath(char (&path)[kMaxBoxPath], uint64_t id);
-// A detached copy of a folder of the box's tmpfs, to be attached in another mount namespace; -1 and
-// errno.
-[[nodiscard]] int CloneBoxTree(uint64_t id, const char* dir);
 [[nodiscard]] const char* HubPath();
 [[nodiscard]] const sock_fprog& Filter();
+[[nodiscard]] int HostProc();  // the machine's /proc, for oom_score_adj; -1 without one
 
 // --- sweeper.cpp: removes boxes behind the spawner's back.
 [[nodiscard]] Failure StartSweeper();
@@ -48,32 +46,38 @@ struct Network {
 void GiveBackNetwork(const Network& network);
 void RefillNetworks();  // makes at most one; called when idle
 
-// --- run.cpp: starting and ending of runs.
-[[nodiscard]] Failure StartRun(const Request& request, const char* payload, const int* fds,
-                               size_t fd_count, pid_t* pid, int* pidfd);
+// --- run.cpp: starting and ending of runs. A failure is reported to the run's own control socket.
+void StartRun(const Request& request, const char* payload, const int* fds, size_t fd_count);
 void EndRun(pid_t pid);
 
-// --- init.cpp: PID 1 of a box, in a child of the spawner. Never returns.
-struct Box {
-  const Request* request;
-  const char* payload;
-  const int* fds;
+// One run, from its request until its init was reaped. The init, and the program until its execve,
+// work in this memory: nobody else touches it meanwhile.
+struct Run {
+  pid_t pid = 0;  // of the init; 0: free
+  Network network;
+  Request request;
+  int fds[kMaxFds];
   int program_fd;  // or -1
   int environment_fd;
-  int network_fd;
-};
-[[noreturn]] void InitMain(const Box& box);
-
-// --- program.cpp: the step from init to the program; runs in a vfork child of the init.
-struct Program {
-  const Request* request;
-  const int* fds;
-  int program_fd;
+  char box[kMaxBoxPath];
+  void* mapped;  // a payload that came in a memfd, or nullptr
   char** argv;
   char** envp;
-  long long init_cpu_nanos;
+  long long init_cpu_nanos;        // the init's own until it started the program
+  char* strings[kMaxStrings + 2];  // argv NULL env NULL
+  char payload[kMaxInlinePayload];
+  alignas(64) char program_stack[16U << 10U];
+  alignas(64) char init_stack[16U << 10U];
 };
-int BecomeProgram(void* program);
-void SendEvent(int control, EventKind kind, int value, long long cpu_nanos, const char* what);
+
+// --- init.cpp: PID 1 of a box. Shares the spawner's memory; never returns. No errno (sys.h).
+void InitMain(void* run);
+
+// --- program.cpp: the step from init to the program; runs in a vfork child of the init.
+void BecomeProgram(void* run);
+
+// `fd`, when not -1, goes along.
+void SendEvent(int control, EventKind kind, int value, long long cpu_nanos, const char* what,
+               int fd = -1);
 
 }  // namespace envicutor::agent::native

@@ -125,7 +125,7 @@ void Engine::DropOldest() {
   request.op = Op::kDropEnvironment;
   request.id = oldest->second.id;
   // Fails only when that spawner is gone, and with it the environment.
-  (void)spawner_->Call(oldest->second.generation, request, {}, {});
+  (void)spawner_->Send(oldest->second.generation, request, {}, {});
   environments_.erase(oldest);
 }
 

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cerrno>
 
-#include "common/base/log.h"
 #include "executor-agent/sandbox/box_files.h"
 #include "executor-agent/sandbox/native/stage.h"
 #include "executor-agent/sandbox/shared.h"
@@ -53,11 +52,8 @@ NativeBox::~NativeBox() {
     Request request;
     request.op = Op::kDropBox;
     request.id = id_;
-    const Result<UniqueFd> dropped = engine_->spawner().Call(generation_, request, {}, {});
-    // Unavailable: that spawner ended, and its mounts with it.
-    if (!dropped.ok() && dropped.status().code() != Code::kUnavailable) {
-      log::Error("box not removed", {{"error", dropped.status().ToString()}});
-    }
+    // Fails only when that spawner ended, and its mounts with it.
+    (void)engine_->spawner().Send(generation_, request, {}, {});
   }
   engine_->GiveBackUid(uid_);
 }

@@ -1,9 +1,9 @@
 // What the agent and its spawner (executor-agent/spawner) say to each other. Both are of one build:
 // the spawner's program is embedded in the agent.
 //
-// One SOCK_SEQPACKET pair carries requests and replies, one at a time. Each run has a pair of its
-// own, on which the box's init sends Events to the agent. Nothing that ran in a box ever holds
-// either.
+// One SOCK_SEQPACKET pair carries requests, and replies to those that have one, one at a time. Each
+// run has a pair of its own, on which the box's init sends Events to the agent. Nothing that ran in
+// a box ever holds either.
 #pragma once
 
 #include <array>
@@ -14,10 +14,10 @@ namespace envicutor::agent::native {
 enum class Op : uint32_t {
   kHello,            // payload: hub folder NUL, seccomp filter (sock_filter[]); first message
   kMakeEnvironment,  // id; payload: view NUL shell NUL env-binary NUL passwd NUL group NUL
-  kDropEnvironment,  // id
+  kDropEnvironment,  // id; no reply
   kMakeBox,          // id, uid, disk_bytes, inodes; reply has a descriptor of its top folder
-  kDropBox,          // id
-  kRun,              // see RunFd; reply has a pidfd of the init
+  kDropBox,          // id; no reply
+  kRun,              // see RunFd; no reply: Events on kControlFd
 };
 
 // Descriptors of kRun, in this order; the last two only with their flags.
@@ -55,14 +55,15 @@ struct Request {
 };
 
 struct Reply {
-  int32_t error = 0;  // errno, 0 when it was done
-  int32_t pid = 0;
-  std::array<char, 120> what{};  // which step failed
+  int32_t error = 0;             // errno, 0 when it was done
+  std::array<char, 124> what{};  // which step failed
 };
 
 enum class EventKind : uint32_t {
-  kStarting,     // sent just before execve: wall_nanos is then, cpu_nanos what was spent until then
-  kExecFailed,   // value is errno
+  kStarting,    // sent just before execve: wall_nanos is then, cpu_nanos what was spent until then;
+                // a pidfd of the init goes along
+  kNotStarted,  // by the spawner: there is no init. value is errno, what is the step
+  kExecFailed,  // value is errno
   kSetupFailed,  // value is errno, what is the step
   kEnding,       // the program ended (value and wall_nanos as below), what it left behind is being
                  // killed

@@ -1,27 +1,24 @@
 #include "executor-agent/sandbox/native/seccomp_filter.h"
 
 #include <fcntl.h>
+#include <linux/netlink.h>
 #include <linux/seccomp.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
 
-#include <array>
 #include <cerrno>
 #include <cstddef>
-#include <memory>
-#include <string>
-
-#include "common/base/unique_fd.h"
+#include <cstdint>
+#include <iterator>
+#include <map>
+#include <span>
+#include <utility>
 
 namespace envicutor::agent::native {
 namespace {
 
-constexpr uint64_t kInt = 0xffffffff;  // the kernel looks at the low half of these arguments only
-constexpr uint32_t kErrnoEperm = SCMP_ACT_ERRNO(EPERM);
-constexpr uint32_t kErrnoEnosys = SCMP_ACT_ERRNO(ENOSYS);
 // futex_requeue, Linux 6.7: the newest call that was looked at.
 constexpr uint32_t kNewestCall = 456;
 
@@ -48,120 +45,170 @@ constexpr const char* kRefused[] = {
     "create_module", "reboot", "syslog", "acct", "settimeofday", "clock_settime", "clock_adjtime",
     "adjtimex", "sethostname", "setdomainname", "iopl", "ioperm", "vhangup", "_sysctl"};
 
-constexpr uint64_t kNamespaceFlags[] = {CLONE_NEWUSER, CLONE_NEWNS,  CLONE_NEWPID,   CLONE_NEWNET,
-                                        CLONE_NEWIPC,  CLONE_NEWUTS, CLONE_NEWCGROUP};
+constexpr uint32_t kNamespaceFlags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET |
+                                     CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
+// The others have no use in a box, AF_VSOCK and AF_ALG among them.
+constexpr uint32_t kFamilies[] = {AF_UNIX, AF_INET, AF_INET6};
+// A box shares the inodes of its store with other boxes: a lock would be seen there.
+constexpr uint32_t kLocks[] = {F_SETLK, F_SETLKW, F_OFD_SETLK, F_OFD_SETLKW, F_SETLEASE, F_NOTIFY};
 
-// Address families with no use in a box: all but AF_UNIX, AF_INET, AF_INET6 and AF_NETLINK.
-constexpr uint64_t kRefusedFamilies[] = {3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15};
-
-class Builder {
+// A program for the kernel's classic BPF, written with labels. It is by hand and not libseccomp's
+// because every run pays for it: the kernel checks, translates and tries it for each call's number
+// when a program's process takes it on. This one has half the instructions.
+class Assembler {
  public:
-  Builder() : context_(seccomp_init(SCMP_ACT_ALLOW), seccomp_release) {
-    if (context_ == nullptr) error_ = ENOMEM;
+  using Label = size_t;
+  static constexpr Label kNext = SIZE_MAX;
+
+  [[nodiscard]] Label NewLabel() {
+    places_.push_back(SIZE_MAX);
+    return places_.size() - 1;
+  }
+  void Place(Label label) { places_[label] = lines_.size(); }
+  void Load(size_t offset) {
+    lines_.push_back({BPF_LD | BPF_W | BPF_ABS, static_cast<uint32_t>(offset), kNext, kNext});
+  }
+  void LoadArgument(size_t index) {  // its low half: the kernel looks at no more of those here
+    Load(offsetof(seccomp_data, args) + index * sizeof(uint64_t));
+  }
+  void Jump(uint16_t test, uint32_t value, Label yes, Label no = kNext) {
+    lines_.push_back({static_cast<uint16_t>(BPF_JMP | BPF_K | test), value, yes, no});
+  }
+  void Return(Label label, uint32_t verdict) {
+    Place(label);
+    lines_.push_back({BPF_RET | BPF_K, verdict, kNext, kNext});
   }
 
-  template <typename... Comparison>
-  void Refuse(uint32_t action, const char* name, Comparison... comparisons) {
-    if (error_ != 0) return;
-    const int call = seccomp_syscall_resolve_name(name);
-    if (call == __NR_SCMP_ERROR) return;  // unknown to this libseccomp: newer than kNewestCall
-    const std::array<scmp_arg_cmp, sizeof...(comparisons)> list{comparisons...};
-    const int result = seccomp_rule_add_array(context_.get(), action, call,
-                                              static_cast<unsigned>(list.size()), list.data());
-    // A call that this architecture does not have needs no rule.
-    if (result != 0 && result != -EDOM) Fail(result, name);
+  [[nodiscard]] Result<std::vector<sock_filter>> Assemble() const {
+    std::vector<sock_filter> filter;
+    for (size_t at = 0; at < lines_.size(); ++at) {
+      const Line& line = lines_[at];
+      size_t offsets[2] = {};
+      if (line.yes != kNext) offsets[0] = places_[line.yes] - at - 1;
+      if (line.no != kNext) offsets[1] = places_[line.no] - at - 1;
+      if (offsets[0] > UINT8_MAX || offsets[1] > UINT8_MAX)
+        return Internal("seccomp filter: too long for its jumps");
+      filter.push_back({line.code, static_cast<uint8_t>(offsets[0]),
+                        static_cast<uint8_t>(offsets[1]), line.value});
+    }
+    return filter;
   }
-  void Attribute(scmp_filter_attr attribute, uint32_t value) {
-    if (error_ == 0) Fail(seccomp_attr_set(context_.get(), attribute, value), "attribute");
-  }
-  Status status() const {
-    return error_ == 0 ? OkStatus() : ErrnoStatus(error_, "seccomp filter: " + where_);
-  }
-  scmp_filter_ctx get() const { return context_.get(); }
 
  private:
-  void Fail(int result, const char* where) {
-    if (result == 0) return;
-    error_ = -result;
-    where_ = where;
-  }
-  std::unique_ptr<void, void (*)(scmp_filter_ctx)> context_;
-  int error_ = 0;
-  std::string where_;
+  struct Line {
+    uint16_t code;
+    uint32_t value;
+    Label yes;
+    Label no;
+  };
+  std::vector<Line> lines_;
+  std::vector<size_t> places_;
 };
 
-scmp_arg_cmp Masked(unsigned argument, uint64_t mask, uint64_t value) {
-  return scmp_arg_cmp{argument, SCMP_CMP_MASKED_EQ, mask, value};
-}
+// Calls with neighbouring numbers and the same verdict.
+struct Range {
+  uint32_t first;
+  uint32_t last;
+  Assembler::Label verdict;
+};
 
-void RefuseSockets(Builder* builder) {
-  constexpr uint32_t kAction = SCMP_ACT_ERRNO(EAFNOSUPPORT);
-  for (const char* name : {"socket", "socketpair"}) {
-    for (const uint64_t family : kRefusedFamilies) {
-      builder->Refuse(kAction, name, Masked(0, kInt, family));
+std::vector<Range> RangesOf(const std::map<uint32_t, Assembler::Label>& calls) {
+  std::vector<Range> ranges;
+  for (const auto& [number, verdict] : calls) {
+    if (!ranges.empty() && ranges.back().last + 1 == number && ranges.back().verdict == verdict) {
+      ranges.back().last = number;
+    } else {
+      ranges.push_back({number, number, verdict});
     }
-    // AF_NETLINK is 16; the rest is above, AF_VSOCK and AF_ALG too.
-    builder->Refuse(kAction, name, scmp_arg_cmp{0, SCMP_CMP_GE, AF_NETLINK + 1, 0});
   }
-  // Of netlink only NETLINK_ROUTE (getifaddrs); the others reach far into the kernel.
-  builder->Refuse(SCMP_ACT_ERRNO(EPROTONOSUPPORT), "socket", Masked(0, kInt, AF_NETLINK),
-                  scmp_arg_cmp{2, SCMP_CMP_NE, 0, 0});
+  return ranges;
 }
 
-// A box shares the inodes of its store with other boxes: a lock would be seen there.
-void RefuseFileLocks(Builder* builder) {
-  builder->Refuse(kErrnoEnosys, "flock");
-  for (const uint64_t command :
-       {uint64_t{F_SETLK}, uint64_t{F_SETLKW}, uint64_t{F_OFD_SETLK}, uint64_t{F_OFD_SETLKW},
-        uint64_t{F_SETLEASE}, uint64_t{F_NOTIFY}}) {
-    builder->Refuse(kErrnoEperm, "fcntl", Masked(1, kInt, command));
+// A binary search for the number that was loaded.
+void Search(std::span<const Range> ranges, Assembler::Label otherwise, Assembler* out) {
+  constexpr size_t kFew = 2;
+  if (ranges.size() > kFew) {
+    const size_t half = ranges.size() / 2;
+    const Assembler::Label upper = out->NewLabel();
+    out->Jump(BPF_JGE, ranges[half].first, upper);
+    Search(ranges.first(half), otherwise, out);
+    out->Place(upper);
+    Search(ranges.subspan(half), otherwise, out);
+    return;
   }
-}
-
-Result<std::vector<sock_filter>> Export(const Builder& builder) {
-  const UniqueFd fd(::memfd_create("seccomp", MFD_CLOEXEC));
-  if (!fd.valid()) return ErrnoStatus(errno, "memfd_create");
-  const int result = seccomp_export_bpf(builder.get(), fd.get());
-  if (result != 0) return ErrnoStatus(-result, "seccomp_export_bpf");
-  const off_t size = ::lseek(fd.get(), 0, SEEK_END);
-  std::vector<sock_filter> filter(static_cast<size_t>(size) / sizeof(sock_filter));
-  if (::pread(fd.get(), filter.data(), static_cast<size_t>(size), 0) != size) {
-    return ErrnoStatus(errno, "read the seccomp filter");
+  for (size_t i = 0; i < ranges.size(); ++i) {
+    const Assembler::Label no = i + 1 == ranges.size() ? otherwise : Assembler::kNext;
+    if (ranges[i].first == ranges[i].last) {
+      out->Jump(BPF_JEQ, ranges[i].first, ranges[i].verdict, no);
+      continue;
+    }
+    const Assembler::Label inside = out->NewLabel();
+    out->Jump(BPF_JGE, ranges[i].first, Assembler::kNext, otherwise);
+    out->Jump(BPF_JGT, ranges[i].last, no == Assembler::kNext ? inside : no, ranges[i].verdict);
+    out->Place(inside);
   }
-  return filter;
 }
 
 }  // namespace
 
 Result<std::vector<sock_filter>> CompileSeccompFilter(bool pinned) {
-  Builder builder;
-  builder.Attribute(SCMP_FLTATR_ACT_BADARCH, kErrnoEnosys);
-  builder.Attribute(SCMP_FLTATR_CTL_OPTIMIZE, 2);  // a binary tree over the call's number
-  for (const char* name : kRefused) builder.Refuse(kErrnoEperm, name);
-  // ENOSYS, as on an old kernel: the C library then uses clone, whose flags can be looked at.
-  builder.Refuse(kErrnoEnosys, "clone3");
-  for (const uint64_t flag : kNamespaceFlags) {
-    builder.Refuse(kErrnoEperm, "clone", Masked(0, flag, flag));
-  }
-  if (pinned) builder.Refuse(kErrnoEperm, "sched_setaffinity");
-  RefuseSockets(&builder);
-  RefuseFileLocks(&builder);
-  for (const uint64_t request : {uint64_t{TIOCSTI}, uint64_t{TIOCLINUX}}) {
-    builder.Refuse(kErrnoEperm, "ioctl", Masked(1, kInt, request));
-  }
-  ENVICUTOR_RETURN_IF_ERROR(builder.status());
-  Result<std::vector<sock_filter>> compiled = Export(builder);
-  if (!compiled.ok()) return compiled;
-
-  // In front: calls that nobody has judged yet do not exist (x32 has bit 30 set, so it is among
-  // them).
-  std::vector<sock_filter> filter = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, kNewestCall, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+  constexpr Assembler::Label kNext = Assembler::kNext;
+  Assembler out;
+  const Assembler::Label allow = out.NewLabel(), eperm = out.NewLabel(), enosys = out.NewLabel(),
+                         family = out.NewLabel(), protocol = out.NewLabel(), clone = out.NewLabel(),
+                         socket = out.NewLabel(), fcntl = out.NewLabel(), ioctl = out.NewLabel();
+  std::map<uint32_t, Assembler::Label> calls;
+  const auto judge = [&](const char* name, Assembler::Label verdict) {
+    const int number = seccomp_syscall_resolve_name(name);
+    // Below zero: this architecture does not have it, or it is newer than kNewestCall.
+    if (number >= 0) calls[static_cast<uint32_t>(number)] = verdict;
   };
-  filter.insert(filter.end(), compiled->begin(), compiled->end());
-  return filter;
+  for (const char* name : kRefused) judge(name, eperm);
+  // ENOSYS, as on an old kernel: the C library then uses clone, whose flags can be looked at.
+  judge("clone3", enosys);
+  judge("flock", enosys);
+  if (pinned) judge("sched_setaffinity", eperm);
+  for (const auto& [name, block] : {std::pair{"clone", clone},
+                                    {"socket", socket},
+                                    {"socketpair", socket},
+                                    {"fcntl", fcntl},
+                                    {"ioctl", ioctl}}) {
+    judge(name, block);
+  }
+
+  // Calls that nobody has judged yet do not exist (x32 has bit 30 set, so it is among them).
+  out.Load(offsetof(seccomp_data, nr));
+  out.Jump(BPF_JGT, kNewestCall, enosys);
+  out.Load(offsetof(seccomp_data, arch));
+  out.Jump(BPF_JEQ, seccomp_arch_native(), kNext, enosys);
+  out.Load(offsetof(seccomp_data, nr));
+  Search(RangesOf(calls), allow, &out);
+
+  out.Place(clone);
+  out.LoadArgument(0);
+  out.Jump(BPF_JSET, kNamespaceFlags, eperm, allow);
+  out.Place(fcntl);
+  out.LoadArgument(1);
+  for (const uint32_t command : kLocks)
+    out.Jump(BPF_JEQ, command, eperm, command == kLocks[std::size(kLocks) - 1] ? allow : kNext);
+  out.Place(ioctl);
+  out.LoadArgument(1);
+  out.Jump(BPF_JEQ, TIOCSTI, eperm);
+  out.Jump(BPF_JEQ, TIOCLINUX, eperm, allow);
+  out.Place(socket);
+  out.LoadArgument(0);
+  for (const uint32_t known : kFamilies) out.Jump(BPF_JEQ, known, allow);
+  out.Jump(BPF_JEQ, AF_NETLINK, kNext, family);
+  // Of netlink only NETLINK_ROUTE (getifaddrs); the others reach far into the kernel.
+  out.LoadArgument(2);
+  out.Jump(BPF_JEQ, NETLINK_ROUTE, allow, protocol);
+
+  out.Return(allow, SECCOMP_RET_ALLOW);
+  out.Return(eperm, SECCOMP_RET_ERRNO | EPERM);
+  out.Return(enosys, SECCOMP_RET_ERRNO | ENOSYS);
+  out.Return(family, SECCOMP_RET_ERRNO | EAFNOSUPPORT);
+  out.Return(protocol, SECCOMP_RET_ERRNO | EPROTONOSUPPORT);
+  return out.Assemble();
 }
 
 }  // namespace envicutor::agent::native

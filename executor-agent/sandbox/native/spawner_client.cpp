@@ -24,7 +24,7 @@
 namespace envicutor::agent::native {
 namespace {
 
-constexpr int kReplyMillis = 30'000;  // the spawner answers in about a millisecond
+constexpr int kReplySeconds = 30;  // the spawner answers in about a millisecond
 constexpr int kEndMillis = 5'000;
 constexpr int kSpawnerSocket = 3;
 constexpr char kGroupName[] = "spawner";
@@ -109,6 +109,12 @@ Status SpawnerClient::Start() {
     return ErrnoStatus(errno, "socketpair for the spawner");
   }
   socket_ = UniqueFd(pair[0]);
+  const timeval wait{kReplySeconds, 0};
+  if (::setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) != 0 ||
+      ::setsockopt(pair[0], SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)) != 0) {
+    ::close(pair[1]);
+    return ErrnoStatus(errno, "set up the spawner's socket");
+  }
   // Not 3 itself: dup2 onto the same number would leave O_CLOEXEC set.
   UniqueFd theirs(::fcntl(pair[1], F_DUPFD_CLOEXEC, 10));
   ::close(pair[1]);
@@ -150,23 +156,36 @@ Result<uint64_t> SpawnerClient::EnsureRunning() {
   return generation_;
 }
 
+Status SpawnerClient::Send(uint64_t generation, const Request& request, std::string_view payload,
+                           std::span<const int> fds) {
+  const std::lock_guard lock(mutex_);
+  if (!socket_.valid() || generation != generation_)
+    return Unavailable("the spawner was restarted");
+  Status sent = SendOne(request, payload, fds);
+  EndIfBroken(sent);
+  return sent;
+}
+
 Result<UniqueFd> SpawnerClient::Call(uint64_t generation, const Request& request,
                                      std::string_view payload, std::span<const int> fds) {
   const std::lock_guard lock(mutex_);
   if (!socket_.valid() || generation != generation_)
     return Unavailable("the spawner was restarted");
   Result<UniqueFd> result = Exchange(request, payload, fds);
-  if (broken_) {
-    log::Error("the spawner is gone", {{"error", result.status().message()}});
-    const pid_t pid = pid_.load();
-    if (pid > 0) ::kill(pid, SIGKILL);  // not reaped before End: the number is still its own
-    End();
-  }
+  EndIfBroken(result.status());
   return result;
 }
 
-Result<UniqueFd> SpawnerClient::Exchange(const Request& request, std::string_view payload,
-                                         std::span<const int> fds) {
+void SpawnerClient::EndIfBroken(const Status& why) {
+  if (!broken_) return;
+  log::Error("the spawner is gone", {{"error", why.message()}});
+  const pid_t pid = pid_.load();
+  if (pid > 0) ::kill(pid, SIGKILL);  // not reaped before End: the number is still its own
+  End();
+}
+
+Status SpawnerClient::SendOne(const Request& request, std::string_view payload,
+                              std::span<const int> fds) {
   std::array<iovec, 2> parts{iovec{const_cast<Request*>(&request), sizeof(request)},
                              iovec{const_cast<char*>(payload.data()), payload.size()}};
   alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * kMaxFds)> control{};
@@ -185,23 +204,18 @@ Result<UniqueFd> SpawnerClient::Exchange(const Request& request, std::string_vie
   }
   while (::sendmsg(socket_.get(), &header, MSG_NOSIGNAL) < 0) {
     if (errno == EINTR) continue;
-    broken_ = true;
+    broken_ = true;  // EAGAIN, too: it has not read for kReplySeconds
     return Unavailable(std::string("send to the spawner: ") + std::strerror(errno));
   }
+  return OkStatus();
+}
 
-  pollfd wait{socket_.get(), POLLIN, 0};
-  int ready = 0;
-  while ((ready = ::poll(&wait, 1, kReplyMillis)) < 0 && errno == EINTR) {
-  }
-  // From here on a run may have begun: it is not for us to begin it again.
-  const Code lost = request.op == Op::kRun ? Code::kInternal : Code::kUnavailable;
-  if (ready <= 0) {
-    broken_ = true;
-    return Status(lost, "the spawner does not answer");
-  }
+Result<UniqueFd> SpawnerClient::Exchange(const Request& request, std::string_view payload,
+                                         std::span<const int> fds) {
+  ENVICUTOR_RETURN_IF_ERROR(SendOne(request, payload, fds));
   Reply reply;
   iovec data{&reply, sizeof(reply)};
-  control = {};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
   msghdr answer{};
   answer.msg_iov = &data;
   answer.msg_iovlen = 1;
@@ -219,7 +233,7 @@ Result<UniqueFd> SpawnerClient::Exchange(const Request& request, std::string_vie
   }
   if (got != static_cast<ssize_t>(sizeof(reply))) {
     broken_ = true;
-    return Status(lost, "the spawner died");
+    return Unavailable(got < 0 ? "the spawner does not answer" : "the spawner died");
   }
   if (reply.error != 0) {
     return Status(Code::kInternal,

@@ -29,9 +29,13 @@ class SpawnerClient {
   // environments and boxes are gone when a later call gives another number.
   [[nodiscard]] Result<uint64_t> EnsureRunning();
 
-  // Does the request, if spawner `generation` still serves. Unavailable: nothing was done, it does
-  // not serve any more. Internal for a run whose spawner died before it answered: the program may
-  // have begun. Other errors are the spawner's own: the step and errno.
+  // Sends a request that has no reply, if spawner `generation` still serves. Unavailable: it does
+  // not serve any more and never sees the request.
+  [[nodiscard]] Status Send(uint64_t generation, const Request& request, std::string_view payload,
+                            std::span<const int> fds);
+  // Does the request and gives the descriptor of its reply, if spawner `generation` still serves.
+  // Unavailable: it does not serve any more. Other errors are the spawner's own: the step and
+  // errno.
   [[nodiscard]] Result<UniqueFd> Call(uint64_t generation, const Request& request,
                                       std::string_view payload, std::span<const int> fds);
   [[nodiscard]] pid_t pid() const { return pid_.load(); }  // -1: none
@@ -40,6 +44,9 @@ class SpawnerClient {
   [[nodiscard]] Status Start();
   [[nodiscard]] Result<UniqueFd> Exchange(const Request& request, std::string_view payload,
                                           std::span<const int> fds);
+  [[nodiscard]] Status SendOne(const Request& request, std::string_view payload,
+                               std::span<const int> fds);
+  void EndIfBroken(const Status& why);
   void End();
 
   const std::string hello_;

@@ -155,7 +155,7 @@ Status Stage::AskSpawner() {
     fds.push_back(file.get());
     payload.clear();
   }
-  ENVICUTOR_ASSIGN(pidfd_, box_.engine->spawner().Call(box_.generation, request, payload, fds));
+  ENVICUTOR_RETURN_IF_ERROR(box_.engine->spawner().Send(box_.generation, request, payload, fds));
   child_stdin_.reset();
   child_stdout_.reset();
   child_stderr_.reset();

@@ -59,6 +59,7 @@ class Stage {
   [[nodiscard]] int64_t DiskUsed() const;
   [[nodiscard]] int64_t NextLookNanos(int64_t now_nanos) const;
   void Kill(Killed why, std::string_view limit);
+  void KillAll() const;
   void AwaitDeath();
   void Finish();
   [[nodiscard]] int64_t CpuUsedMicros() const;
@@ -71,7 +72,7 @@ class Stage {
   cgroup::StageGroup group_;
   int cpu_ = -1;  // the program's own, or -1
   UniqueFd cpu_stat_;
-  UniqueFd pidfd_;
+  UniqueFd pidfd_;  // of the init; from kStarting on
   UniqueFd control_;
   InputStream stdin_;
   OutputStream stdout_;
@@ -89,7 +90,7 @@ class Stage {
   int64_t init_cpu_micros_ = 0;  // of the init since
   int wait_status_ = 0;
   bool empty_ = false;  // nothing but the init is left
-  bool dead_ = false;   // the init is dead, too
+  bool dead_ = false;   // the init is dead, too, or never was
   // Without the controllers:
   int64_t reaped_cpu_micros_ = 0;  // of all that the init reaped
   int64_t tree_cpu_micros_ = 0;    // of what /proc showed

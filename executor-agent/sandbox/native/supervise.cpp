@@ -44,6 +44,25 @@ int Poll(pollfd* fds, size_t count, int64_t nanos) {
   return ::ppoll(fds, count, &wait, nullptr);
 }
 
+// recvmsg without waiting. `descriptor` is what came along.
+ssize_t ReceiveEvent(int socket, Event* event, UniqueFd* descriptor) {
+  iovec data{event, sizeof(*event)};
+  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> room{};
+  msghdr header{};
+  header.msg_iov = &data;
+  header.msg_iovlen = 1;
+  header.msg_control = room.data();
+  header.msg_controllen = room.size();
+  const ssize_t got = ::recvmsg(socket, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  if (const cmsghdr* part = got >= 0 ? CMSG_FIRSTHDR(&header) : nullptr;
+      part != nullptr && part->cmsg_level == SOL_SOCKET && part->cmsg_type == SCM_RIGHTS) {
+    int number = -1;
+    std::memcpy(&number, CMSG_DATA(part), sizeof(number));
+    *descriptor = UniqueFd(number);
+  }
+  return got;
+}
+
 }  // namespace
 
 StageOutcome Stage::Supervise(const std::stop_token& stop) {
@@ -149,11 +168,14 @@ int64_t Stage::CpuUsedMicros() const {
 void Stage::ReadEvents() {
   Event event;
   while (control_.valid()) {
-    const ssize_t got = ::recv(control_.get(), &event, sizeof(event), MSG_DONTWAIT);
+    UniqueFd descriptor;
+    const ssize_t got = ReceiveEvent(control_.get(), &event, &descriptor);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0 && errno == EAGAIN) return;
     if (got != static_cast<ssize_t>(sizeof(event))) {
       control_.reset();  // the init is gone; its pidfd says when all is
+      // Without one nothing of the submission's ever ran.
+      if (!pidfd_.valid()) dead_ = true;
       return;
     }
     event.what.back() = 0;
@@ -161,6 +183,14 @@ void Stage::ReadEvents() {
       case EventKind::kStarting:
         start_nanos_ = event.wall_nanos;
         setup_cpu_micros_ = event.cpu_nanos / 1000;
+        pidfd_ = std::move(descriptor);
+        if (outcome_.killed != Killed::kNo) KillAll();  // it began after it was to be ended
+        break;
+      case EventKind::kNotStarted:
+        dead_ = true;
+        if (outcome_.killed != Killed::kNo) break;
+        outcome_.killed = Killed::kSandboxError;
+        outcome_.error = std::string(event.what.data()) + ": " + std::strerror(event.value);
         break;
       case EventKind::kExecFailed: {
         // The init reports exit code 127 next; a shell would tell the two apart.
@@ -205,9 +235,13 @@ void Stage::Kill(Killed why, std::string_view limit) {
   if (outcome_.killed != Killed::kNo) return;
   outcome_.killed = why;
   outcome_.killed_limit = limit;
+  KillAll();
+}
+
+void Stage::KillAll() const {
   if (group_.group.valid() && group_.group.Kill().ok()) return;
   // The kernel ends the PID namespace with its init.
-  (void)::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
+  if (pidfd_.valid()) (void)::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL, nullptr, 0);
 }
 
 void Stage::AwaitDeath() {

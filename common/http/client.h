@@ -1,9 +1,12 @@
-// HTTP/1.1 client behind our own interface; cpprestsdk is inside client.cpp and nowhere else.
+// HTTP/1.1 client behind our own interface (docs/adr/0010 says why there are two transports).
 //
-// cpprestsdk re-sends any request, POST too, when a pooled connection closes before the status
-// line: every request that this client carries must be idempotent (deterministic names, attempts,
-// versions). No redirects are followed. Thread-safe: connections are pooled per client; keep
-// clients, a fresh TLS connection costs 31 ms.
+// No redirects are followed. Thread-safe: connections are pooled per client, as many as there are
+// requests at a time; keep clients, a fresh TLS connection costs milliseconds of CPU.
+//
+// A kept connection may have been closed by the server under the next request. That request is sent
+// once more, on a new connection, when nothing was answered and it does no harm: none of it had
+// left us, or its method is idempotent (GET, HEAD, PUT, DELETE, OPTIONS). A POST or PATCH fails
+// with Unavailable instead, and the message says that it may have been carried out.
 #pragma once
 
 #include <chrono>
@@ -31,7 +34,8 @@ class Client {
 
   // Any HTTP status is a Response. Unavailable: no connection, or it broke. DeadlineExceeded:
   // nothing moved for the client's timeout. Cancelled: `stop` was requested. ResourceExhausted: the
-  // body is larger than max_response_bytes.
+  // body is larger than max_response_bytes, or the header than 64 KiB. InvalidArgument: the request
+  // has characters that would make it another one.
   [[nodiscard]] virtual Result<Response> Send(const Request& request,
                                               std::stop_token stop = {}) = 0;
 
@@ -46,10 +50,20 @@ class Client {
 };
 
 struct ClientOptions {
+  enum class Transport {
+    // On the calling thread: sockets, OpenSSL, Boost.Beast's parser. A name is resolved on it, too:
+    // for as long as the resolver takes, `stop` and `timeout` are not looked at.
+    kPooled,
+    // cpprestsdk: on its threads, names too. It re-sends requests of any method when a kept
+    // connection was closed, and reads headers without a bound: for trusted servers whose names may
+    // be slow to resolve, and requests that may be repeated.
+    kCpprest,
+  };
   std::string base_url;  // "https://127.0.0.1:6443", no path
   TlsClientOptions tls;
   std::chrono::milliseconds timeout{30'000};  // without progress, each leg
   size_t max_response_bytes = 64U << 20U;
+  Transport transport = Transport::kPooled;
 };
 
 [[nodiscard]] Result<std::unique_ptr<Client>> NewClient(const ClientOptions& options);

@@ -83,7 +83,12 @@ class BeastServer final : public Server {
       acceptor_.close(ignored);
       retry_.cancel(ignored);
     });
-    for (const auto& session : Sessions()) session->BeginStop();
+    {
+      const auto sessions = Sessions();
+      // Before the first is closed: an answer that is given from now on says that it is the last.
+      for (const auto& session : sessions) session->exchange.SetNoKeepAlive();
+      for (const auto& session : sessions) session->BeginStop();
+    }
     {
       std::unique_lock lock(mutex_);
       empty_.wait_for(lock, grace, [this] { return sessions_.empty(); });

@@ -44,7 +44,8 @@ class Writer final : public ResponseWriter {
 
 std::string ServerRequest::Query(const std::string& key, std::string fallback) const {
   const auto it = query.find(key);
-  return it == query.end() ? std::move(fallback) : it->second;
+  if (it != query.end()) return it->second;
+  return fallback;
 }
 
 Result<ServerRequest> MakeServerRequest(std::string method, std::string_view target,

@@ -1,5 +1,5 @@
-// Internal to this room: OpenSSL contexts from our options, for the server (asio) and the client
-// (cpprestsdk) alike.
+// Internal to this room: OpenSSL contexts from our options, for the server and both
+// transports of the client.
 #pragma once
 
 #include <openssl/ssl.h>

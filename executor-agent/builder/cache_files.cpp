@@ -202,6 +202,7 @@ Result<std::unique_ptr<CacheFiles>> NewCacheFiles(const std::string& url,
   options.base_url = plain.substr(0, path_start);
   options.timeout = kRequestTimeout;
   options.max_response_bytes = kMaxListingBytes;
+  options.transport = http::ClientOptions::Transport::kCpprest;  // a name; whole files, idempotent
   ENVICUTOR_ASSIGN(std::unique_ptr<http::Client> client, http::NewClient(options));
   if (const size_t port = host.rfind(':'); port != std::string::npos && host.back() != ']') {
     host.resize(port);

@@ -19,6 +19,7 @@
 #   fuzz       every parser of bytes from outside, a minute of libFuzzer with sanitizers (clang)
 #   load       the load generator as a test: everything finishes, with two writes each; no speed
 #   asan       unit programs under address and undefined-behaviour sanitizers
+#   tidy       clang-tidy over every source (tests/tidy); with ENVICUTOR_TEST_SECONDS, as many as fit
 # With ENVICUTOR_TEST_SECONDS set (.ci/run), a stage that would not end within it is skipped, in words.
 # Each stage's output goes to build/test-logs/STAGE.log; a failed one shows its end. The last lines
 # say what ran, what was skipped and why.
@@ -28,13 +29,13 @@ logs=build/test-logs
 mkdir -p "$logs"
 stages=("$@")
 [ ${#stages[@]} -gt 0 ] && all="" || all=yes
-[ -n "$all" ] && stages=(packages lint build unit sandbox nix cache e2e docs observe real helm images chaos fuzz load asan)
+[ -n "$all" ] && stages=(packages lint build unit sandbox nix cache e2e docs observe real helm images chaos fuzz load asan tidy)
 jobs=${JOBS:-$(nproc)}
 export CTEST_OUTPUT_ON_FAILURE=1
 passed=0 failed=0 skipped=0
 summary=() late=""
 # What a stage takes on two cores, built ahead, in seconds: what is not here is never skipped.
-declare -A takes=([helm]=300 [images]=240 [chaos]=150 [fuzz]=180 [load]=90 [asan]=240)
+declare -A takes=([helm]=300 [images]=240 [chaos]=150 [fuzz]=180 [load]=90 [asan]=240 [tidy]=200)
 
 count() {  # count LOG REGEX: how many lines match
   grep -cE "$2" "$1" 2>/dev/null || true
@@ -101,11 +102,13 @@ build_ahead() {
   # Idle among processes, and among sessions, which the kernel weighs first (autogroups).
   chrt -i -p 0 $BASHPID || renice 19 $BASHPID
   [ ! -w /proc/self/autogroup ] || echo 19 >/proc/self/autogroup
-  for step in real fuzz asan; do
+  for step in real fuzz asan tidy; do
     case $step in
       real) tests/tools/build kube-apiserver kube-controller-manager helm ;;
       fuzz) configure fuzz fuzzers ;;
       asan) configure asan "${asan_programs[@]}" ;;
+      # What is found clean is remembered; findings are the stage's to tell.
+      tidy) python3 tests/tidy/run.py --seconds 1500 ;;
     esac
     touch "$logs/$step.ahead"
   done
@@ -144,6 +147,12 @@ asan() {
   wait_ahead asan
   configure asan "${asan_programs[@]}" &&
     ctest --test-dir build/asan -R "^($(IFS='|'; echo "${asan_programs[*]}"))\$" -V -j "$jobs"
+}
+
+# What was not looked at ahead, which nothing after this waits for.
+tidy() {
+  [ -z "$ahead_pid" ] || kill -- "-$ahead_pid" 2>/dev/null
+  python3 tests/tidy/run.py ${ENVICUTOR_TEST_SECONDS:+--seconds 180}
 }
 
 e2e() {
@@ -220,6 +229,7 @@ for name in "${stages[@]}"; do
     chaos) stage chaos chaos ;;
     fuzz) stage fuzz fuzz ;;
     asan) stage asan asan ;;
+    tidy) stage tidy tidy ;;
     ahead) build_ahead; exit ;;  # only for start_ahead
     *) echo "unknown stage $name; see the top of tests/run.sh" >&2; exit 2 ;;
   esac

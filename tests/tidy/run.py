@@ -87,11 +87,15 @@ class Runner:
         self.seen = set()
 
     def prepare(self):
-        making = [subprocess.Popen(command, cwd=ROOT) for command in (
-            ["c++", "-std=c++17", "-shared", "-fPIC", "-fno-rtti", "-isystem", include_folder(),
-             "tests/tidy/scope.cpp", "-o", str(self.scope)],
-            ["clang++", "-x", "c++-header", *self.common, "tests/tidy/precompiled.h", "-o", str(self.precompiled)])]
+        source = ROOT / "tests/tidy/scope.cpp"
+        commands = [["clang++", "-x", "c++-header", *self.common, "tests/tidy/precompiled.h",
+                     "-o", str(self.precompiled)]]
+        if not self.scope.exists() or self.scope.stat().st_mtime < source.stat().st_mtime:
+            commands.append(["c++", "-std=c++17", "-shared", "-fPIC", "-fno-rtti", "-isystem", include_folder(),
+                             str(source), "-o", str(self.scope)])
+        making = [subprocess.Popen(command, cwd=ROOT) for command in commands]
         if any([process.wait() for process in making]):
+            self.scope.unlink(missing_ok=True)
             sys.exit("tidy: tests/tidy/scope.cpp or precompiled.h does not compile")
 
     def look(self, name):

@@ -8,7 +8,7 @@
 #include "common/base/json.h"
 #include "common/base/status.h"
 #include "common/base/unique_fd.h"
-#include "standalone/cli/process.h"
+#include "standalone/node/process.h"
 
 namespace envicutor::standalone {
 

@@ -6,7 +6,8 @@
 
 #include "standalone/cli/command.h"
 #include "standalone/cli/data_dir.h"
-#include "standalone/cli/process.h"
+#include "standalone/node/adoption.h"
+#include "standalone/node/process.h"
 
 namespace envicutor::standalone {
 namespace {
@@ -35,7 +36,9 @@ int DownCommand(const Arguments& argv) {
   const DataDir data{data_dir};
   const Result<RunRecord> record = ReadRunRecord(data);
   if (!record.ok()) {
-    say("not running");
+    // Executors outlive a node that was killed, `envicutor node` alone included.
+    const int ended = EndLeftoverPods(data.root);
+    say(ended > 0 ? "stopped" : "not running");
     return record.status().code() == Code::kNotFound ? 0 : Fail(record.status());
   }
   const UniqueFd supervisor = OpenProcess(record->supervisor);
@@ -52,6 +55,7 @@ int DownCommand(const Arguments& argv) {
     return Fail(FailedPrecondition("another envicutor works in " + data.root));
   }
   CleanUpAfterDead(data);
+  (void)EndLeftoverPods(data.root);
   say("stopped");
   return 0;
 }

@@ -100,6 +100,8 @@ int NodeCommand(const Arguments& argv) {
   flags.String("namespace", &options.ns, "NS", "whose pods it runs");
   flags.String("system-namespace", &options.system_ns, "NS",
                "run every pod of this namespace too: operator, Jobs");
+  flags.String("bin-dir", &options.bin_dir, "DIR",
+               "the programs that pods may run, in place of images; envicutor's own folder");
   flags.String("host-path-root", &options.host_path_root, "DIR",
                "hostPath volumes are below DIR: for several nodes on one machine");
   flags.Int("pod-subnet", &options.pod_subnet,

@@ -17,6 +17,7 @@
 #include "common/base/log.h"
 #include "standalone/cli/bootstrap.h"
 #include "standalone/cli/command.h"
+#include "standalone/node/adoption.h"
 
 namespace envicutor::standalone {
 namespace {
@@ -192,6 +193,8 @@ int Supervise(const UpOptions& options, const DataDir& data, UniqueFd report) {
   starter.request_stop();
   starter.join();
   CleanUpAfterDead(data);
+  // Of a node that was killed and not there any more when all was stopped.
+  (void)EndLeftoverPods(data.root);
   if (!options.detach) std::puts("stopped");
   return failed ? 1 : 0;
 }

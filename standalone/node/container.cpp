@@ -12,6 +12,7 @@
 #include "common/base/encoding.h"
 #include "common/base/file.h"
 #include "common/kube/resource.h"
+#include "standalone/node/adoption.h"
 #include "standalone/node/volumes.h"
 
 namespace envicutor::standalone {
@@ -96,6 +97,10 @@ bool HasToken(const PodSpec& pod) {
       return source.kind == VolumeSpec::Kind::kToken;
     });
   });
+}
+
+std::string LogDir(const NodeContext& context, const PodSpec& pod) {
+  return PodLogDir(context, pod.ns, pod.name, pod.uid);
 }
 
 // This node has no images: its own programs stand in for them.
@@ -184,45 +189,120 @@ std::unique_ptr<Container> Container::Start(NodeContext& context, const PodSpec&
   }
   const auto plan = MakeLaunchPlan(context, pod, pod_dir, address, LookupIn(*context.client, pod));
   if (!plan.ok()) return fail("CreateContainerConfigError", plan.status());
-  const std::string log_dir = PodLogDir(context, pod.ns, pod.name, pod.uid);
-  if (const Status made = MakeDirs(log_dir, 0750); !made.ok()) {
+  if (const Status made = MakeDirs(LogDir(context, pod), 0750); !made.ok()) {
     return fail("CreateContainerError", made);
   }
+  // Of a start whose node was killed before it said that the command runs.
+  (void)EndRecorded(pod_dir);
   std::unique_ptr<Container> container(new Container(context, pod, pod_dir));
-  container->log_ =
-      std::make_unique<LogWriter>(log_dir + "/" + pod.container + ".log", *context.clock, true);
-  std::array<int, 2> pipe{};
-  if (::pipe2(pipe.data(), O_CLOEXEC) != 0) {
-    return fail("CreateContainerError", ErrnoStatus(errno, "pipe2"));
-  }
-  container->output_ = UniqueFd(pipe[0]);
-  const UniqueFd output(pipe[1]);
-  ::fcntl(pipe[0], F_SETFL, O_NONBLOCK);
-  LaunchRequest request{context.bin_dir + "/envicutor-pod-init", *plan, output.get(), -1};
+  container->OpenLog(pod);
+  Result<KeptFiles> files = MakeKeptFiles(pod_dir);
+  if (!files.ok()) return fail("CreateContainerError", files.status());
+  container->output_ = std::move(files->output_read);
+  const UniqueFd lock(::open(context.lock_path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!lock.valid()) return fail("CreateContainerError", ErrnoStatus(errno, context.lock_path));
+  LaunchRequest request{context.bin_dir + "/envicutor-pod-init", *plan, files->output_write.get(),
+                        -1};
+  request.keep = KeepFds{files->events.get(), files->drain.get(), lock.get()};
   UniqueFd group;
   if (context.groups.enabled() && !plan->machine) {
     auto made = context.groups.MakeGroup(pod.uid, pod.memory_bytes, pod.cpu_millis);
     if (!made.ok()) return fail("CreateContainerError", made.status());
     group = std::move(*made);
-    container->grouped_ = true;
+    container->group_ = context.groups.Folder(pod.uid);
     request.cgroup_fd = group.get();
   }
+  request.on_process = [&](pid_t pid) {
+    return WriteProcessRecord(pod_dir, {.process = {pid, StartTicks(pid).value_or(0)},
+                                        .boot_id = BootId(),
+                                        .container_id = container->id_,
+                                        .machine = plan->machine.has_value(),
+                                        .group = container->group_});
+  };
   auto process = Launch(request);
   if (!process.ok()) return fail("CreateContainerError", process.status());
   container->process_ = std::move(*process);
   if (plan->machine) {
-    const Status added = context.forwarder->Add(
-        pod.uid, {address, ForwardedPorts(pod), container->process_->network(), kGuestAddress});
-    if (!added.ok()) return fail("CreateContainerError", added);
-    container->forwarded_ = true;
+    if (const Status added = container->Forward(pod, address); !added.ok()) {
+      return fail("CreateContainerError", added);
+    }
   }
   return container;
 }
 
+std::unique_ptr<Container> Container::Adopt(NodeContext& context, const PodSpec& pod,
+                                            const std::string& pod_dir, const std::string& address,
+                                            WallTime started, ContainerEnd* end) {
+  std::unique_ptr<Container> container(new Container(context, pod, pod_dir));
+  container->started_at_ = started;
+  const Status taken = container->TakeOver(pod, address);
+  if (taken.ok()) return container;
+  std::optional<InitEvent> word;
+  for (const InitEvent& event : ReadEvents(EventsPath(pod_dir))) {
+    if (event.type != InitEvent::Type::kStarted) word = event;
+  }
+  container->OpenLog(pod);
+  container->log_->Write(ReadRest(EventsPath(pod_dir)));
+  container->log_->Flush();
+  *end = container->EndOf(word);
+  if (!word) {
+    end->reason = "ContainerStatusUnknown";
+    end->message = taken.message();
+  } else if (struct stat info{}; ::stat(EventsPath(pod_dir).c_str(), &info) == 0) {
+    end->finished = WallTime(std::chrono::seconds(info.st_mtim.tv_sec));
+  }
+  container.reset();
+  (void)EndRecorded(pod_dir);
+  return nullptr;
+}
+
+Status Container::TakeOver(const PodSpec& pod, const std::string& address) {
+  const Result<ProcessRecord> record = ReadProcessRecord(pod_dir_);
+  if (!record.ok()) return FailedPrecondition("the node was restarted, and has no record of it");
+  id_ = record->container_id;
+  group_ = record->group;
+  UniqueFd process = OpenRecorded(*record);
+  if (!process.valid()) return NotFound("it ended while no node was there");
+  const std::string proc = "/proc/" + std::to_string(record->process.pid) + "/ns/net";
+  UniqueFd network(::open(proc.c_str(), O_RDONLY | O_CLOEXEC));
+  struct stat theirs {};
+  struct stat ours {};
+  if (!network.valid() || ::fstat(network.get(), &theirs) != 0 ||
+      ::stat("/proc/self/ns/net", &ours) != 0) {
+    return NotFound("it ended while no node was there");
+  }
+  if (record->machine != RunsInMachine(context_, pod)) {
+    return FailedPrecondition("the node was restarted in another mode");
+  }
+  if (!record->machine && theirs.st_ino != ours.st_ino) {
+    return FailedPrecondition("the node was restarted in another network");
+  }
+  ENVICUTOR_ASSIGN(output_, OpenOutput(pod_dir_));
+  process_ = std::make_unique<PodProcess>(record->process.pid, std::move(process), UniqueFd(),
+                                          std::move(network), EventsPath(pod_dir_));
+  started_ = true;
+  OpenLog(pod);
+  return record->machine ? Forward(pod, address) : OkStatus();
+}
+
+Status Container::Forward(const PodSpec& pod, const std::string& address) {
+  ENVICUTOR_RETURN_IF_ERROR(context_.forwarder->Add(
+      uid_, {address, ForwardedPorts(pod), process_->network(), kGuestAddress}));
+  forwarded_ = true;
+  return OkStatus();
+}
+
+void Container::OpenLog(const PodSpec& pod) {
+  log_ = std::make_unique<LogWriter>(LogDir(context_, pod) + "/" + pod.container + ".log",
+                                     *context_.clock, true);
+}
+
 Container::~Container() {
+  const bool ran = process_ != nullptr;
   process_.reset();
   if (forwarded_) context_.forwarder->Remove(uid_);
-  if (grouped_) context_.groups.RemoveGroup(uid_);
+  if (!group_.empty()) PodGroups::RemoveGroup(group_);
+  if (ran) RemoveProcessRecord(pod_dir_);
 }
 
 void Container::ReadOutput() {
@@ -271,16 +351,23 @@ std::optional<ContainerEnd> Container::TakeEnd() {
   if (!closed_) return std::nullopt;
   process_->Wait();
   ReadOutput();
+  log_->Write(ReadRest(EventsPath(pod_dir_)));
+  log_->Flush();
+  context_.log_hub.Notify();
+  return EndOf(end_);
+}
+
+ContainerEnd Container::EndOf(const std::optional<InitEvent>& word) const {
   ContainerEnd end;
   end.started = started_at_;
   end.finished = context_.clock->WallNow();
   end.container_id = id_;
   const InitEvent event =
-      end_.value_or(InitEvent{InitEvent::Type::kExited, 128 + SIGKILL, SIGKILL, false, ""});
+      word.value_or(InitEvent{InitEvent::Type::kExited, 128 + SIGKILL, SIGKILL, false, ""});
   end.exit_code = event.exit_code;
   end.signal = event.signal;
   const bool oom = event.oom_killed ||
-                   (grouped_ && event.signal == SIGKILL && context_.groups.OomKills(uid_) > 0);
+                   (!group_.empty() && event.signal == SIGKILL && PodGroups::OomKills(group_) > 0);
   end.message = TerminationMessage();
   if (event.type == InitEvent::Type::kError) {
     end.exit_code = 128;

@@ -21,7 +21,8 @@ struct CannotStart {
   std::string message;
 };
 
-// Not thread-safe. Destroying it ends the container at once and removes its group and forwarding.
+// Not thread-safe. Destroying it ends the container at once and removes its group and forwarding. A
+// container whose node is killed runs on, and Adopt finds it (adoption.h).
 class Container {
  public:
   // nullptr, with `why` set, when it cannot be made. It runs when started() says so.
@@ -29,6 +30,12 @@ class Container {
                                                         const std::string& pod_dir,
                                                         const std::string& address,
                                                         CannotStart* why);
+  // The container that an earlier process of this node started and said to run. nullptr when it has
+  // ended or cannot be taken over: then nothing of it runs any more, and `end` says what is known.
+  [[nodiscard]] static std::unique_ptr<Container> Adopt(NodeContext& context, const PodSpec& pod,
+                                                        const std::string& pod_dir,
+                                                        const std::string& address,
+                                                        WallTime started, ContainerEnd* end);
   ~Container();
 
   // For poll: either readable means Pump has work.
@@ -45,8 +52,14 @@ class Container {
 
  private:
   Container(NodeContext& context, const PodSpec& pod, const std::string& pod_dir);
+  // Why not; and what it needs is there then.
+  [[nodiscard]] Status TakeOver(const PodSpec& pod, const std::string& address);
+  [[nodiscard]] Status Forward(const PodSpec& pod, const std::string& address);
+  void OpenLog(const PodSpec& pod);
   void ReadOutput();
   [[nodiscard]] std::string TerminationMessage() const;
+  // Of the last word of its init, which a container that was killed has not.
+  [[nodiscard]] ContainerEnd EndOf(const std::optional<InitEvent>& word) const;
 
   NodeContext& context_;
   std::string uid_;
@@ -60,7 +73,7 @@ class Container {
   bool closed_ = false;
   bool started_ = false;
   bool forwarded_ = false;
-  bool grouped_ = false;
+  std::string group_;  // the folder of its control group; "": none
   std::optional<InitEvent> end_;
 };
 

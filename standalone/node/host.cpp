@@ -139,7 +139,6 @@ Result<PodGroups> PodGroups::Make() {
   }
   PodGroups groups;
   groups.base_ = own + "/envicutor-pods";
-  if (::access(groups.base_.c_str(), F_OK) == 0) RemoveTree(groups.base_);
   for (const char* controller : {"+memory", "+pids"}) {
     ENVICUTOR_RETURN_IF_ERROR(WriteControl(own + "/cgroup.subtree_control", controller));
   }
@@ -154,7 +153,7 @@ Result<PodGroups> PodGroups::Make() {
 
 Result<UniqueFd> PodGroups::MakeGroup(const std::string& name, int64_t memory_bytes,
                                       int64_t cpu_millis) const {
-  const std::string folder = base_ + "/" + name;
+  const std::string folder = Folder(name);
   if (::access(folder.c_str(), F_OK) == 0) RemoveTree(folder);
   ENVICUTOR_RETURN_IF_ERROR(MakeDirs(folder));
   ENVICUTOR_RETURN_IF_ERROR(WriteControl(folder + "/memory.oom.group", "1"));
@@ -170,12 +169,27 @@ Result<UniqueFd> PodGroups::MakeGroup(const std::string& name, int64_t memory_by
   return fd;
 }
 
-int64_t PodGroups::OomKills(const std::string& name) const {
-  const std::string events = ReadControl(base_ + "/" + name + "/memory.events.local");
+void PodGroups::RemoveOthers(const std::vector<std::string>& known) const {
+  if (!enabled()) return;
+  std::error_code error;
+  std::vector<std::string> stale;
+  for (const auto& entry : std::filesystem::directory_iterator(base_, error)) {
+    const std::string name = entry.path().filename().string();
+    if (entry.is_directory(error) && std::find(known.begin(), known.end(), name) == known.end()) {
+      stale.push_back(entry.path().string());
+    }
+  }
+  for (const std::string& folder : stale) RemoveTree(folder);
+}
+
+int64_t PodGroups::OomKills(const std::string& folder) {
+  const std::string events = ReadControl(folder + "/memory.events.local");
   const size_t at = events.find("oom_kill ");
   return at == std::string::npos ? 0 : std::atoll(events.c_str() + at + 9);
 }
 
-void PodGroups::RemoveGroup(const std::string& name) const { RemoveTree(base_ + "/" + name); }
+void PodGroups::RemoveGroup(const std::string& folder) {
+  if (::access(folder.c_str(), F_OK) == 0) RemoveTree(folder);
+}
 
 }  // namespace envicutor::standalone

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "common/base/status.h"
 #include "common/base/unique_fd.h"
@@ -34,18 +35,21 @@ struct ModeDecision {
 class PodGroups {
  public:
   // Moves this process into a leaf of its group and hands memory, pids, cpu (where there) down.
-  // Removes groups that a dead predecessor left.
+  // Groups that a dead predecessor left stay: their containers may live.
   [[nodiscard]] static Result<PodGroups> Make();
   PodGroups() = default;
 
   [[nodiscard]] bool enabled() const { return !base_.empty(); }
-  // The folder's descriptor, for Launch.
+  [[nodiscard]] std::string Folder(const std::string& name) const { return base_ + "/" + name; }
+  // The folder's descriptor, for Launch. What was in a group of that name is ended.
   [[nodiscard]] Result<UniqueFd> MakeGroup(const std::string& name, int64_t memory_bytes,
                                            int64_t cpu_millis) const;
+  // Ends what is in groups whose name is not in `known`.
+  void RemoveOthers(const std::vector<std::string>& known) const;
   // OOM kills in the group itself so far.
-  [[nodiscard]] int64_t OomKills(const std::string& name) const;
+  [[nodiscard]] static int64_t OomKills(const std::string& folder);
   // Ends what is left in it.
-  void RemoveGroup(const std::string& name) const;
+  static void RemoveGroup(const std::string& folder);
 
  private:
   std::string base_;  // .../pods

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <linux/sched.h>
+#include <poll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -30,8 +31,10 @@ Result<UniqueFd> PlanFd(const LaunchPlan& plan) {
   return fd;
 }
 
-// Descriptors from 10 up, so that moving them to 0..4 in the child never hits one of them.
+// Descriptors from 10 up, so that moving them to 0..7 in the child never hits one of them. -1
+// stays.
 Result<UniqueFd> High(int fd) {
+  if (fd < 0) return UniqueFd();
   UniqueFd copy(::fcntl(fd, F_DUPFD_CLOEXEC, 10));
   if (!copy.valid()) return ErrnoStatus(errno, "duplicate a descriptor");
   return copy;
@@ -42,6 +45,9 @@ struct ChildFds {
   int output;
   int plan;
   int control;
+  int events;  // -1, as the two below: not kept
+  int drain;
+  int node_lock;
 };
 
 // In the child of a threaded process: system calls only.
@@ -52,11 +58,17 @@ struct ChildFds {
   ::dup2(fds.output, 2);
   ::dup2(fds.plan, kPlanFd);
   ::dup2(fds.control, kControlFd);
-  ::syscall(SYS_close_range, kControlFd + 1, ~0U, 0);
+  const bool kept = fds.events >= 0;
+  if (kept) {
+    ::dup2(fds.events, kEventsFd);
+    ::dup2(fds.drain, kDrainFd);
+    ::dup2(fds.node_lock, kNodeLockFd);
+  }
+  ::syscall(SYS_close_range, (kept ? kNodeLockFd : kControlFd) + 1, ~0U, 0);
   sigset_t none;
   sigemptyset(&none);
   sigprocmask(SIG_SETMASK, &none, nullptr);
-  for (const int signal : {SIGPIPE, SIGTERM, SIGINT, SIGHUP}) ::signal(signal, SIG_DFL);
+  for (int signal = 1; signal < NSIG; ++signal) ::signal(signal, SIG_DFL);
   ::setsid();
   ::execve(binary, argv, env);
   ::_exit(127);
@@ -64,11 +76,13 @@ struct ChildFds {
 
 }  // namespace
 
-PodProcess::PodProcess(pid_t pid, UniqueFd pidfd, UniqueFd control, UniqueFd network)
+PodProcess::PodProcess(pid_t pid, UniqueFd pidfd, UniqueFd control, UniqueFd network,
+                       std::string events_path)
     : pid_(pid),
       pidfd_(std::move(pidfd)),
       control_(std::move(control)),
-      network_(std::move(network)) {}
+      network_(std::move(network)),
+      events_path_(std::move(events_path)) {}
 
 PodProcess::~PodProcess() {
   if (reaped_) return;
@@ -77,6 +91,12 @@ PodProcess::~PodProcess() {
 }
 
 std::vector<InitEvent> PodProcess::TakeEvents(bool* closed) {
+  if (adopted()) {
+    pollfd polled{pidfd_.get(), POLLIN, 0};
+    if (*closed || ::poll(&polled, 1, 0) <= 0) return {};
+    *closed = true;
+    return ReadEvents(events_path_);
+  }
   std::array<char, 4096> chunk{};
   while (true) {
     const ssize_t length = ::recv(control_.get(), chunk.data(), chunk.size(), MSG_DONTWAIT);
@@ -97,6 +117,11 @@ std::vector<InitEvent> PodProcess::TakeEvents(bool* closed) {
 }
 
 void PodProcess::Terminate() {
+  if (adopted()) {
+    // Its init takes signals since it said that the command runs.
+    ::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGTERM, nullptr, 0);
+    return;
+  }
   static constexpr std::string_view kTerm = "TERM\n";
   // An error means that it is ending already.
   (void)::send(control_.get(), kTerm.data(), kTerm.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -106,11 +131,45 @@ void PodProcess::Kill() { ::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGKILL
 
 void PodProcess::Wait() {
   if (reaped_) return;
+  if (adopted()) {
+    // Not our child: whoever is its parent now reaps it.
+    pollfd polled{pidfd_.get(), POLLIN, 0};
+    while (::poll(&polled, 1, -1) <= 0) {
+    }
+    reaped_ = true;
+    return;
+  }
   siginfo_t info{};
   while (::waitid(P_PIDFD, static_cast<id_t>(pidfd_.get()), &info, WEXITED) != 0 &&
          errno == EINTR) {
   }
   reaped_ = true;
+}
+
+std::vector<InitEvent> ReadEvents(const std::string& path) {
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  std::string text(kEventsBytes, '\0');
+  const ssize_t length = fd.valid() ? ::read(fd.get(), text.data(), text.size()) : 0;
+  text.resize(length > 0 ? static_cast<size_t>(length) : 0);
+  std::vector<InitEvent> events;
+  for (size_t at = 0, end = 0; (end = text.find('\n', at)) != std::string::npos; at = end + 1) {
+    Result<InitEvent> event = InitEventFromLine(std::string_view(text).substr(at, end - at));
+    if (event.ok()) events.push_back(std::move(event).value());
+  }
+  return events;
+}
+
+std::string ReadRest(const std::string& path) {
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  std::string rest;
+  std::array<char, 16384> buffer{};
+  ssize_t length = 0;
+  while (fd.valid() && rest.size() <= static_cast<size_t>(kMaxRest) &&
+         (length = ::pread(fd.get(), buffer.data(), buffer.size(),
+                           kEventsBytes + static_cast<off_t>(rest.size()))) > 0) {
+    rest.append(buffer.data(), static_cast<size_t>(length));
+  }
+  return rest;
 }
 
 Result<std::unique_ptr<PodProcess>> Launch(const LaunchRequest& request) {
@@ -127,9 +186,14 @@ Result<std::unique_ptr<PodProcess>> Launch(const LaunchRequest& request) {
   ENVICUTOR_ASSIGN(const UniqueFd high_output, High(request.output_fd));
   ENVICUTOR_ASSIGN(const UniqueFd high_plan, High(plan.get()));
   ENVICUTOR_ASSIGN(const UniqueFd high_control, High(theirs.get()));
-  const ChildFds fds{high_null.get(), high_output.get(), high_plan.get(), high_control.get()};
+  const KeepFds keep = request.keep.value_or(KeepFds{});
+  ENVICUTOR_ASSIGN(const UniqueFd high_events, High(keep.events));
+  ENVICUTOR_ASSIGN(const UniqueFd high_drain, High(keep.drain));
+  ENVICUTOR_ASSIGN(const UniqueFd high_lock, High(keep.node_lock));
+  const ChildFds fds{high_null.get(),   high_output.get(), high_plan.get(), high_control.get(),
+                     high_events.get(), high_drain.get(),  high_lock.get()};
 
-  std::string mode = "host";
+  std::string mode = request.keep ? kKeptMode : kHostMode;
   std::string name = "envicutor-pod-init";
   std::string path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
   const std::array<char*, 3> argv{name.data(), mode.data(), nullptr};
@@ -153,8 +217,13 @@ Result<std::unique_ptr<PodProcess>> Launch(const LaunchRequest& request) {
     const std::string ns = "/proc/" + std::to_string(pid) + "/ns/net";
     network = UniqueFd(::open(ns.c_str(), O_RDONLY | O_CLOEXEC));
   }
-  return std::make_unique<PodProcess>(static_cast<pid_t>(pid), UniqueFd(pidfd), std::move(ours),
-                                      std::move(network));
+  const int control = ours.get();
+  auto process = std::make_unique<PodProcess>(static_cast<pid_t>(pid), UniqueFd(pidfd),
+                                              std::move(ours), std::move(network));
+  // Until this it only waits: whoever ends here takes it along.
+  if (request.on_process) ENVICUTOR_RETURN_IF_ERROR(request.on_process(process->pid()));
+  (void)::send(control, kGo.data(), kGo.size(), MSG_NOSIGNAL);
+  return process;
 }
 
 }  // namespace envicutor::standalone

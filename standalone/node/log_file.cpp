@@ -126,7 +126,8 @@ void LogWriter::WriteOut() {
 }
 
 void LogWriter::Rotate() {
-  ::rename(path_.c_str(), (path_ + ".1").c_str());
+  // Where it fails, what was logged so far is lost, not the pod.
+  (void)::rename(path_.c_str(), (path_ + ".1").c_str());
   fd_ = UniqueFd(::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0640));
   size_ = 0;
 }

@@ -1,7 +1,6 @@
 #include "standalone/node/node.h"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,6 +15,7 @@
 #include "common/base/log.h"
 #include "common/http/tls.h"
 #include "common/kube/informer.h"
+#include "standalone/node/adoption.h"
 #include "standalone/node/log_server.h"
 #include "standalone/node/pod_worker.h"
 #include "standalone/node/registration.h"
@@ -39,6 +39,17 @@ std::pair<std::string, std::string> HostAndPort(const std::string& url) {
   return {authority.substr(0, colon), authority.substr(colon + 1)};
 }
 
+// So that no other pod gets the address of a container that still runs.
+void ReserveAddresses(NodeContext& context) {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(context.pods_dir, error)) {
+    const Result<std::string> text = ReadFile(entry.path().string() + "/state.json", 1U << 20U);
+    if (!text.ok()) continue;
+    const Result<Json> state = ParseJson(*text);
+    if (state.ok()) context.addresses.Reserve(static_cast<int>(GetInt(*state, "addressIndex")));
+  }
+}
+
 class Node {
  public:
   explicit Node(const NodeOptions& options) : options_(options) {}
@@ -57,10 +68,7 @@ class Node {
   Status Prepare() {
     const std::string base = options_.data_dir + "/node";
     ENVICUTOR_RETURN_IF_ERROR(MakeDirs(base, 0755));
-    lock_ = UniqueFd(::open((base + "/lock").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    if (!lock_.valid() || ::flock(lock_.get(), LOCK_EX | LOCK_NB) != 0) {
-      return FailedPrecondition("another node works in " + base);
-    }
+    ENVICUTOR_ASSIGN(lock_, LockNode(base));
     ENVICUTOR_ASSIGN(context_.mode, DecideMode(options_.mode));
     log::Info("node mode", {{"mode", context_.mode.mode == NodeMode::kUml ? "uml" : "host"},
                             {"why", context_.mode.explanation}});
@@ -84,6 +92,7 @@ class Node {
     context_.forwarder = forwarder_.get();
     context_.clock = &clock_;
     context_.node_name = options_.name;
+    context_.lock_path = NodeLockPath(base);
     context_.pods_dir = base + "/pods";
     context_.logs_dir = base + "/logs";
     context_.bin_dir = options_.bin_dir;
@@ -91,6 +100,7 @@ class Node {
     context_.pod_subnet = static_cast<int>(options_.pod_subnet);
     ENVICUTOR_RETURN_IF_ERROR(MakeDirs(context_.pods_dir, 0700));
     ENVICUTOR_RETURN_IF_ERROR(MakeDirs(context_.logs_dir, 0750));
+    ReserveAddresses(context_);
     std::tie(context_.api_host, context_.api_port) = HostAndPort(config.server);
     for (const std::string& ns : {options_.ns, options_.system_ns}) {
       if (ns.empty()) continue;
@@ -309,7 +319,7 @@ class Node {
     if (!patched.ok()) refused.first.clear();
   }
 
-  // Folders of pods that the API does not have any more.
+  // Containers, folders and groups of pods that the API does not have any more.
   void RemoveLeftovers() {
     cleaned_ = true;
     std::vector<std::string> known;
@@ -323,8 +333,16 @@ class Node {
         if (std::find(known.begin(), known.end(), uid) == known.end())
           stale.push_back(entry.path());
       }
-      for (const auto& path : stale) std::filesystem::remove_all(path, error);
+      for (const auto& path : stale) {
+        if (dir == context_.pods_dir && EndRecorded(path.string())) {
+          log::Info("ended a container whose pod went while no node was there",
+                    {{"uid", path.filename().string()}});
+        }
+        std::filesystem::remove_all(path, error);
+      }
     }
+    context_.groups.RemoveOthers(known);
+    context_.addresses.ForgetReserved();
   }
 
   void Heartbeat() {
@@ -347,6 +365,8 @@ class Node {
     // Each ends its container within its grace.
     for (auto& [uid, worker] : workers_) worker->Join();
     workers_.clear();
+    // Of an earlier process of this node, if the API server did not say in time whose they are.
+    (void)EndRecordedIn(context_.pods_dir);
     for (const auto& informer : informers_) informer->Stop();
     (void)RegisterNode(*client_, registration_, false, clock_.WallNow());
   }

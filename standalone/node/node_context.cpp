@@ -8,9 +8,10 @@ constexpr int kLast = 250;
 
 std::optional<int> AddressPool::Take(int wanted) {
   const std::lock_guard lock(mutex_);
+  reserved_.erase(wanted);
   if (wanted >= kFirst && wanted <= kLast && taken_.insert(wanted).second) return wanted;
   for (int index = kFirst; index <= kLast; ++index) {
-    if (taken_.insert(index).second) return index;
+    if (!reserved_.contains(index) && taken_.insert(index).second) return index;
   }
   return std::nullopt;
 }
@@ -18,6 +19,16 @@ std::optional<int> AddressPool::Take(int wanted) {
 void AddressPool::Give(int index) {
   const std::lock_guard lock(mutex_);
   taken_.erase(index);
+}
+
+void AddressPool::Reserve(int index) {
+  const std::lock_guard lock(mutex_);
+  reserved_.insert(index);
+}
+
+void AddressPool::ForgetReserved() {
+  const std::lock_guard lock(mutex_);
+  reserved_.clear();
 }
 
 void LogHub::Notify() {

@@ -19,9 +19,13 @@ namespace envicutor::standalone {
 // Indexes N of the pods' addresses 127.77.SUBNET.N. Thread-safe.
 class AddressPool {
  public:
-  // `wanted` if it is free (what a pod had before the node's restart), else any.
+  // `wanted` if it is free or reserved (what a pod had before the node's restart), else any that is
+  // neither.
   [[nodiscard]] std::optional<int> Take(int wanted = 0);
   void Give(int index);
+  // Kept for the one that wants exactly this, until ForgetReserved.
+  void Reserve(int index);
+  void ForgetReserved();
   [[nodiscard]] static std::string Address(int index, int subnet = 0) {
     return "127.77." + std::to_string(subnet) + "." + std::to_string(index);
   }
@@ -29,6 +33,7 @@ class AddressPool {
  private:
   std::mutex mutex_;
   std::set<int> taken_;
+  std::set<int> reserved_;
 };
 
 // Wakes those who follow logs. Thread-safe.
@@ -55,8 +60,9 @@ struct NodeContext {
   std::string host_path_root;  // "": hostPath volumes are the host's own
   int pod_subnet = 0;
   std::string host_ip = "127.0.0.1";
-  std::string pods_dir;  // DATA/node/pods
-  std::string logs_dir;  // DATA/node/logs
+  std::string pods_dir;   // DATA/node/pods
+  std::string logs_dir;   // DATA/node/logs
+  std::string lock_path;  // held while this node lives
   std::string bin_dir;
   std::string api_host;  // of the API server, for pods with a service account's token
   std::string api_port;

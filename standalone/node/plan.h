@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/base/json.h"
@@ -52,9 +53,24 @@ inline constexpr char kMachinePlanPath[] = "/run/envicutor/plan.json";
 
 // Descriptors that envicutor-pod-init is started with.
 inline constexpr int kPlanFd = 3;
-// A stream socket. To the init: "TERM\n"; end of file means: the node is gone, end everything. From
-// it: one InitEvent as JSON a line.
+// A stream socket. To the init: kGo, then "TERM\n" when the command is to be terminated; end of
+// file means that the node is gone. From it: one InitEvent as JSON a line.
 inline constexpr int kControlFd = 4;
+// Only of a pod that outlives its node (mode kKeptMode):
+// a file of kEventsBytes zeros, into which the init writes what it writes to kControlFd, and after
+// them, at its end, what no node has read of the output;
+inline constexpr int kEventsFd = 5;
+// the output's other end, so that it has a reader while no node is there; does not block;
+inline constexpr int kDrainFd = 6;
+// a file on which a living node holds an open-file-description lock.
+inline constexpr int kNodeLockFd = 7;
+
+inline constexpr char kHostMode[] = "host";
+inline constexpr char kKeptMode[] = "host-kept";
+// The node has written down which process the init is.
+inline constexpr std::string_view kGo = "GO\n";
+inline constexpr int64_t kEventsBytes = 8192;
+inline constexpr int64_t kMaxRest = 1 << 20;
 
 struct InitEvent {
   enum class Type {

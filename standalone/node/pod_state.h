@@ -13,7 +13,8 @@ namespace envicutor::standalone {
 struct ContainerEnd {
   int exit_code = 0;
   int signal = 0;
-  std::string reason;  // Completed, Error, OOMKilled, ContainerCannotRun, NodeRestarted
+  // Completed, Error, OOMKilled, ContainerCannotRun, ContainerStatusUnknown
+  std::string reason;
   std::string message;
   WallTime started;
   WallTime finished;

@@ -11,6 +11,7 @@
 
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "standalone/node/adoption.h"
 
 namespace envicutor::standalone {
 namespace {
@@ -22,6 +23,15 @@ constexpr std::chrono::minutes kRestartForgotten{2};
 constexpr std::chrono::seconds kRetryApi{1};
 constexpr std::chrono::seconds kStopGrace{10};
 constexpr std::chrono::hours kNever{24};
+
+bool WasReady(const Json& status) {
+  const Json& conditions = At(status, {"conditions"});
+  return conditions.is_array() &&
+         std::any_of(conditions.begin(), conditions.end(), [](const Json& condition) {
+           return GetString(condition, "type") == "Ready" &&
+                  GetString(condition, "status") == "True";
+         });
+}
 
 }  // namespace
 
@@ -113,20 +123,38 @@ void PodWorker::Restore() {
     shell.name = kube::NameOf(*pod_);
     shell.uid = uid_;
     spec_ = std::move(shell);
+    (void)EndRecorded(pod_dir_);
     return;
   }
   spec_ = std::move(*spec);
   prober_ = std::make_unique<HttpProber>(addresses_.pod_ip);
-  if (state_.step != PodState::Step::kRunning || !state_.final_phase.empty()) return;
-  // It ran under an earlier process of this node, and died with it.
-  HandleEnd({.exit_code = 137,
-             .signal = 9,
-             .reason = "NodeRestarted",
-             .message = "the node was restarted",
-             .started = state_.container_started,
-             .finished = wall,
-             .container_id = state_.container_id});
-  next_start_ = now;
+  Resume();
+}
+
+// What an earlier process of this node left running, or its end.
+void PodWorker::Resume() {
+  if (state_.step != PodState::Step::kRunning || !state_.final_phase.empty()) {
+    // Started, but not said to run; or over.
+    (void)EndRecorded(pod_dir_);
+    return;
+  }
+  const SteadyTime now = context_.clock->Now();
+  ContainerEnd end;
+  container_ = Container::Adopt(context_, *spec_, pod_dir_, addresses_.pod_ip,
+                                state_.container_started, &end);
+  if (!container_) {
+    HandleEnd(end);
+    next_start_ = now;
+    return;
+  }
+  state_.ready = !spec_->readiness || WasReady(reported_);
+  BeginProbes(now);
+  log::Info("container taken over", {{"pod", spec_->name}, {"container", state_.container_id}});
+}
+
+void PodWorker::BeginProbes(SteadyTime now) {
+  if (spec_->readiness) readiness_.emplace(*spec_->readiness, state_.ready, now);
+  if (spec_->liveness) liveness_.emplace(*spec_->liveness, true, now);
 }
 
 void PodWorker::Save() const {
@@ -156,8 +184,7 @@ bool PodWorker::Step() {
       state_.container_started = context_.clock->WallNow();
       state_.ready = !spec_->readiness.has_value();
       running_since_ = now;
-      if (spec_->readiness) readiness_.emplace(*spec_->readiness, false, now);
-      if (spec_->liveness) liveness_.emplace(*spec_->liveness, true, now);
+      BeginProbes(now);
       Save();
       Event("Normal", "Started", "Started container " + spec_->container);
     }

@@ -45,6 +45,8 @@ class PodWorker {
   };
   void Run();
   void Restore();
+  void Resume();
+  void BeginProbes(SteadyTime now);
   void Save() const;
   // One round: what is due now. False when the pod is done with.
   bool Step();

@@ -17,6 +17,7 @@
 #include "standalone/node/init/capabilities.h"
 #include "standalone/node/init/child.h"
 #include "standalone/node/init/machine_host.h"
+#include "standalone/node/init/node_link.h"
 #include "standalone/node/init/root_fs.h"
 #include "standalone/node/init/tap.h"
 
@@ -40,27 +41,20 @@ Result<std::string> ReadPlan() {
   return text;
 }
 
-void Report(const InitEvent& event) { WriteAll(kControlFd, InitEventToLine(event)); }
-
-int ReportError(const Status& status) {
-  Report({.type = InitEvent::Type::kError, .message = status.message()});
+int ReportError(NodeLink& node, const Status& status) {
+  node.Report({.type = InitEvent::Type::kError, .message = status.message()});
   return 1;
 }
 
-// The end of the command, or of the machine; TERM from the node is passed on.
-InitEvent Supervise(int signals, pid_t main_pid) {
+// The end of the command; TERM from the node is passed on, by whichever way it comes.
+InitEvent Supervise(NodeLink& node, int signals, pid_t main_pid) {
   while (true) {
-    std::array<pollfd, 2> polled{pollfd{signals, POLLIN, 0}, pollfd{kControlFd, POLLIN, 0}};
-    if (::poll(polled.data(), polled.size(), -1) < 0 && errno != EINTR) {
+    std::array<pollfd, 2> polled{pollfd{signals, POLLIN, 0}, pollfd{node.fd(), POLLIN, 0}};
+    if (::poll(polled.data(), polled.size(), node.timeout()) < 0 && errno != EINTR) {
       return {.type = InitEvent::Type::kError, .message = "poll failed"};
     }
-    if (polled[1].revents != 0) {
-      std::array<char, 64> buffer{};
-      // Whatever the node says means TERM; when it is gone, so is everything here: this process is
-      // the init of its namespace.
-      if (::read(kControlFd, buffer.data(), buffer.size()) <= 0) ::_exit(137);
-      ::kill(main_pid, SIGTERM);
-    }
+    if (polled[1].revents != 0 && node.Terminates()) ::kill(main_pid, SIGTERM);
+    node.Watch();
     if (polled[0].revents != 0) {
       signalfd_siginfo info{};
       while (::read(signals, &info, sizeof(info)) == static_cast<ssize_t>(sizeof(info))) {
@@ -87,26 +81,28 @@ Status Prepare(const LaunchPlan& plan) {
 
 }  // namespace
 
-int HostInitMain() {
+int HostInitMain(bool kept) {
   // Not to be traced or read by what it starts: it holds the node's control socket.
   ::prctl(PR_SET_DUMPABLE, 0);
   ::umask(022);
+  NodeLink node(kept);
+  node.WaitForGo();
   const Result<std::string> text = ReadPlan();
-  if (!text.ok()) return ReportError(text.status());
+  if (!text.ok()) return ReportError(node, text.status());
   const Result<LaunchPlan> plan = LaunchPlanFromJson(*text);
-  if (!plan.ok()) return ReportError(plan.status());
+  if (!plan.ok()) return ReportError(node, plan.status());
   const Result<int> signals = SignalFd();
-  if (!signals.ok()) return ReportError(signals.status());
-  if (const Status status = Prepare(*plan); !status.ok()) return ReportError(status);
+  if (!signals.ok()) return ReportError(node, signals.status());
+  if (const Status status = Prepare(*plan); !status.ok()) return ReportError(node, status);
   if (plan->machine) {
-    Report(RunMachine(*plan, *text, *signals));
+    node.ReportEnd(RunMachine(*plan, *text, *signals, node));
     return 0;
   }
   const Result<pid_t> pid =
       StartCommand(*plan, [&plan] { return plan->privileged ? OkStatus() : DropCapabilities(); });
-  if (!pid.ok()) return ReportError(pid.status());
-  Report({.type = InitEvent::Type::kStarted});
-  Report(Supervise(*signals, *pid));
+  if (!pid.ok()) return ReportError(node, pid.status());
+  node.Report({.type = InitEvent::Type::kStarted});
+  node.ReportEnd(Supervise(node, *signals, *pid));
   return 0;
 }
 

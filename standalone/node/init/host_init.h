@@ -6,6 +6,7 @@ namespace envicutor::standalone {
 
 // Descriptors as plan.h says; in new mount, pid, ipc and uts namespaces, and a new network
 // namespace when the plan has a machine.
-[[nodiscard]] int HostInitMain();
+// `kept`: the pod outlives its node.
+[[nodiscard]] int HostInitMain(bool kept);
 
 }  // namespace envicutor::standalone

@@ -37,8 +37,12 @@ Status WritePlanCopy(const std::string& text) {
 // What runs outside while the machine runs.
 class Machine {
  public:
-  Machine(int signals, pid_t pid, UniqueFd serial, UniqueFd console)
-      : signals_(signals), pid_(pid), serial_(std::move(serial)), console_(std::move(console)) {}
+  Machine(int signals, pid_t pid, UniqueFd serial, UniqueFd console, NodeLink& node)
+      : signals_(signals),
+        pid_(pid),
+        serial_(std::move(serial)),
+        console_(std::move(console)),
+        node_(node) {}
 
   InitEvent Run() {
     int status = 0;
@@ -55,15 +59,12 @@ class Machine {
 
  private:
   bool Step(int* status) {
-    std::array<pollfd, 4> polled{pollfd{signals_, POLLIN, 0}, pollfd{kControlFd, POLLIN, 0},
+    std::array<pollfd, 4> polled{pollfd{signals_, POLLIN, 0}, pollfd{node_.fd(), POLLIN, 0},
                                  pollfd{serial_open_ ? serial_.get() : -1, POLLIN, 0},
                                  pollfd{console_open_ ? console_.get() : -1, POLLIN, 0}};
-    if (::poll(polled.data(), polled.size(), -1) < 0) return false;
-    if (polled[1].revents != 0) {
-      std::array<char, 64> buffer{};
-      if (::read(kControlFd, buffer.data(), buffer.size()) <= 0) ::_exit(137);
-      Terminate();
-    }
+    if (::poll(polled.data(), polled.size(), node_.timeout()) < 0) return false;
+    if (polled[1].revents != 0 && node_.Terminates()) Terminate();
+    node_.Watch();
     if (polled[2].revents != 0) ReadSerial();
     if (polled[3].revents != 0) ReadConsole();
     if (polled[0].revents == 0) return false;
@@ -98,7 +99,7 @@ class Machine {
     if (!event.ok()) return;
     if (event->type == InitEvent::Type::kStarted) {
       started_ = true;
-      WriteAll(kControlFd, InitEventToLine(*event));
+      node_.Report(*event);
       return;
     }
     if (!end_) end_ = *event;
@@ -122,6 +123,7 @@ class Machine {
   pid_t pid_;
   UniqueFd serial_;
   UniqueFd console_;
+  NodeLink& node_;
   bool serial_open_ = true;
   bool console_open_ = true;
   bool started_ = false;
@@ -153,7 +155,8 @@ std::vector<std::string> KernelCommand(const MachinePlan& machine, int serial, i
 
 }  // namespace
 
-InitEvent RunMachine(const LaunchPlan& plan, const std::string& plan_text, int signals) {
+InitEvent RunMachine(const LaunchPlan& plan, const std::string& plan_text, int signals,
+                     NodeLink& node) {
   if (const Status status = WritePlanCopy(plan_text); !status.ok()) return Error(status.message());
   std::array<int, 2> serial{};
   std::array<int, 2> console{};
@@ -170,7 +173,7 @@ InitEvent RunMachine(const LaunchPlan& plan, const std::string& plan_text, int s
   ::close(serial[1]);
   ::close(console[1]);
   if (!pid.ok()) return Error("start User-Mode Linux: " + pid.status().message());
-  return Machine(signals, *pid, UniqueFd(serial[0]), UniqueFd(console[0])).Run();
+  return Machine(signals, *pid, UniqueFd(serial[0]), UniqueFd(console[0]), node).Run();
 }
 
 }  // namespace envicutor::standalone

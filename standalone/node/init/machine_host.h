@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include "standalone/node/init/node_link.h"
 #include "standalone/node/plan.h"
 
 namespace envicutor::standalone {
@@ -11,8 +12,8 @@ namespace envicutor::standalone {
 inline constexpr char kTapName[] = "tap0";
 
 // Inside the pod's root, with the tap device made. Returns when the machine is off. kStarted is
-// written to the control socket when the command runs.
+// reported to the node when the command runs.
 [[nodiscard]] InitEvent RunMachine(const LaunchPlan& plan, const std::string& plan_text,
-                                   int signals);
+                                   int signals, NodeLink& node);
 
 }  // namespace envicutor::standalone

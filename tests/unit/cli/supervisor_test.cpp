@@ -78,6 +78,21 @@ TEST_F(SupervisorTest, AKilledChildComesBackAndStopEndsIt) {
               ::testing::HasSubstr("part ended with signal 9, it is started again"));
 }
 
+// As in a shell's background job: it took the supervisor 20 s to stop such a child.
+TEST_F(SupervisorTest, SignalsThatItsOwnShellIgnoresReachTheChildren) {
+  struct sigaction before {};
+  struct sigaction ignore {};
+  ignore.sa_handler = SIG_IGN;
+  ::sigaction(SIGTERM, &ignore, &before);
+  Start();
+  Add("part", "grep SigIgn /proc/self/status; touch " + dir_ + "/up; exec sleep 1000");
+  WaitFor([](const RunningChild& c) { return c.process.pid > 0; });
+  while (!std::filesystem::exists(dir_ + "/up")) std::this_thread::yield();
+  StopAndJoin();
+  ::sigaction(SIGTERM, &before, nullptr);
+  EXPECT_THAT(*ReadFile(dir_ + "/part.log"), ::testing::HasSubstr("SigIgn:\t0000000000000000"));
+}
+
 TEST_F(SupervisorTest, StopsInOrder) {
   Start();
   const std::string order = dir_ + "/order";

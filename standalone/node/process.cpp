@@ -1,4 +1,4 @@
-#include "standalone/cli/process.h"
+#include "standalone/node/process.h"
 
 #include <poll.h>
 #include <sys/syscall.h>

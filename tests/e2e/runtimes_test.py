@@ -1,11 +1,11 @@
 """The life of Runtimes and of environments that Submissions bring: published, side by side, tested again, kept, freed."""
 
 import json
-import time
 
 import pytest
 
 from harness import of, output, unique
+from waiting import until
 
 SHELL = """{ pkgs ? import <nixpkgs> {} }:
 pkgs.mkShell { packages = [ pkgs.bash pkgs.coreutils ]; MARK = "%s"; }
@@ -19,16 +19,6 @@ def runtime(name, environment, script='exec bash main.sh "$@"', **spec):
 
 def conditions(cluster, name):
     return {c["type"]: c for c in cluster.get("runtime", name)["status"]["conditions"]}
-
-
-def until(what, timeout=60):
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        value = what()
-        if value:
-            return value
-        time.sleep(0.2)  # between polls of the API
-    raise AssertionError(what())
 
 
 def status(cluster, spec, **kwargs):
@@ -66,7 +56,8 @@ def test_conflicting_dependencies_side_by_side(cluster):
     # One of them gets another environment; nothing of the other moves.
     before = cluster.get("runtime", names[1])
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(runtime(names[0], {"shell": tool % 7})))
-    until(lambda: output(status(cluster, of(names[0], "tool"))["stages"]["run"]) == b"version 7\n")
+    until(lambda: output(status(cluster, of(names[0], "tool"))["stages"]["run"]) == b"version 7\n", 60,
+          "the new version serves")
     assert cluster.get("runtime", names[1])["metadata"]["resourceVersion"] == before["metadata"]["resourceVersion"]
     for name in names:
         cluster.kubectl("delete", "runtime", name, timeout=60)
@@ -78,14 +69,14 @@ def test_deleting_waits_for_submissions_then_frees(cluster):
     environment = cluster.get("runtime", name)["status"]["environment"]["hash"]
     cluster.create([{"apiVersion": "envicutor.io/v1alpha1", "kind": "Submission", "metadata": {"name": waiting},
                      "spec": of(name, "sleep 4; echo $MARK")}])
-    until(lambda: cluster.get("submission", waiting).get("status", {}).get("phase") == "Running")
+    until(lambda: cluster.get("submission", waiting).get("status", {}).get("phase") == "Running", 60, "it runs")
     cluster.kubectl("delete", "runtime", name, "--wait=false")
     assert "deletionTimestamp" in cluster.get("runtime", name)["metadata"]
     done = cluster.wait_finished([waiting])[waiting]["status"]
     assert (done["verdict"], output(done["stages"]["run"])) == ("Accepted", f"{name}\n".encode()), done
     cluster.kubectl("wait", "--for=delete", f"runtime/{name}", "--timeout=30s")
     if cluster.data is not None:
-        until(lambda: not (cluster.data / "store" / "environments" / environment).exists())
+        until(lambda: not (cluster.data / "store" / "environments" / environment).exists(), 60, "the environment is removed")
 
 
 def test_the_annotation_tests_again(cluster):
@@ -98,7 +89,7 @@ def test_the_annotation_tests_again(cluster):
         # The status was written after the annotation: a test again, and its result.
         return (conditions(cluster, name)["Tested"]["reason"] == "Passed"
                 and cluster.get("runtime", name)["metadata"]["resourceVersion"] != annotated["metadata"]["resourceVersion"])
-    until(seen)
+    until(seen, 60, "it was tested again")
     assert cluster.get("runtime", name)["status"]["selfTests"] == [{"name": "one", "passed": True, "message": ""}]
     cluster.kubectl("delete", "runtime", name, timeout=60)
 
@@ -129,4 +120,4 @@ def test_an_environment_that_is_not_to_be_kept(cluster):
     one = status(cluster, spec, timeout=300)
     assert output(one["stages"]["run"]) == b"private\n" and one["stages"]["environment"]["exitStatus"] == "OK", one
     assert ({p.name for p in (cache / "environments").iterdir()}, {p.name for p in cache.glob("*.narinfo")}) == before
-    until(lambda: {p.name for p in (store / "environments").iterdir()} <= environments)
+    until(lambda: {p.name for p in (store / "environments").iterdir()} <= environments, 60, "it is removed")

@@ -3,20 +3,16 @@ pods. It has no images, DNS or Services: the chart's containers are the programs
 folder of the node. Ends only the processes it started."""
 
 import json
-import os
-import shutil
 import subprocess
 import time
-from pathlib import Path
 
+import machine
 import yaml
 
-from chart import CHART, NAMESPACE, ROOT
-from cluster import own_network
-from control_plane import ControlPlane, Unavailable, free_port
+from chart import CHART, NAMESPACE
+from control_plane import ControlPlane, free_port
+from machine import BIN, own_network
 
-BIN = Path(os.environ.get("ENVICUTOR_BIN", ROOT / "build" / "release" / "bin"))
-PROGRAMS = ("envicutor", "envicutor-operator", "envicutor-executor-agent", "envicutor-builder", "envicutor-pod-init")
 EXECUTORS = "envicutor-executors"
 CONTROLLERS = ("deployment-controller", "replicaset-controller", "job-controller", "cronjob-controller",
                "statefulset-controller", "serviceaccount-controller", "serviceaccount-token-controller",
@@ -41,26 +37,12 @@ class HelmCluster:
 
     def prepare(self, tools):
         """What may need the network. Unavailable."""
-        if os.geteuid() != 0:
-            raise Unavailable("sandboxes need root")
-        for tool in ("openssl", "kubectl", "ip", "nix-build"):
-            if not shutil.which(tool):
-                raise Unavailable(f"no {tool}")
-        for program in PROGRAMS:
-            if not (BIN / program).exists():
-                raise Unavailable(f"no {BIN / program}")
+        machine.check()
         self.tools = tools
         self.plane = Plane()
         self.dir = self.plane.dir
         self.store = self.dir / "store"
-        fetch = BIN.parent / "share" / "envicutor" / "nixpkgs" / "fetch"
-        if not fetch.exists():
-            fetch = ROOT / "standalone" / "nixpkgs" / "fetch"
-        done = subprocess.run([fetch, self.store / "nixpkgs"], capture_output=True, text=True)
-        if done.returncode != 0:
-            raise Unavailable("no packages for Runtimes: " + (done.stderr.strip().splitlines() or ["?"])[-1])
-        # As a builder pod sees it.
-        self.nixpkgs = "/var/lib/envicutor/store" + done.stdout.strip()[len(str(self.store)):]
+        self.nixpkgs = machine.nixpkgs_in(self.store)
 
     def start(self):
         own_network()

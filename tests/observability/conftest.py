@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 import urllib.parse
 import urllib.request
 from pathlib import Path
@@ -16,6 +15,7 @@ import pytest
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent / "e2e"))
 import harness  # noqa: E402
+from waiting import until  # noqa: E402
 
 ALERTS = harness.ROOT / "helm/envicutor/alerts/envicutor.yaml"
 DASHBOARD = harness.ROOT / "helm/envicutor/dashboards/envicutor.json"
@@ -33,17 +33,6 @@ COMPILED = {
 def get(url, timeout=10):
     with urllib.request.urlopen(url, timeout=timeout) as answer:
         return answer.read().decode()
-
-
-def until(what, seconds, condition):
-    """Polls as kubectl wait does."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = condition()
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.2)
 
 
 class Samples(dict):
@@ -99,7 +88,7 @@ class Watched(harness.Cluster):
                 return len(self.query("up == 1")) == 1 + len(agents)
             except OSError:
                 return False
-        until(f"Prometheus scrapes all targets; see {self.data}/prometheus.log", 30, up)
+        until(up, 30, f"Prometheus scrapes all targets; see {self.data}/prometheus.log")
 
     def query(self, expression):
         url = f"http://{PROMETHEUS}/api/v1/query?" + urllib.parse.urlencode({"query": expression})

@@ -59,9 +59,8 @@ def test_alerts_lead_to_the_guide(rule):
 def loaded(watched):
     """Load while Prometheus scrapes, so that rates are there."""
     mixed_load(watched, 3)
-    until("the end of the load is scraped", 20,
-          lambda: float(watched.query("sum(envicutor_submissions_total)")[0]["value"][1])
-          >= watched.after[0].total("envicutor_submissions_total") + 33)
+    until(lambda: float(watched.query("sum(envicutor_submissions_total)")[0]["value"][1])
+          >= watched.after[0].total("envicutor_submissions_total") + 33, 20, "the end of the load is scraped")
     return watched
 
 

@@ -9,37 +9,24 @@ KUBECONFIG_E2E and ends with its exit status, or waits for Ctrl-C. ENVICUTOR_BIN
 """
 
 import base64
-import ctypes
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import machine
 import yaml
 from control_plane import ControlPlane, Unavailable, free_port, openssl
+from machine import BIN, ROOT, own_network
 
-ROOT = Path(__file__).resolve().parents[2]
-BIN = Path(os.environ.get("ENVICUTOR_BIN", ROOT / "build" / "release" / "bin"))
-PROGRAMS = ("envicutor", "envicutor-operator", "envicutor-executor-agent", "envicutor-builder", "envicutor-pod-init")
 SYSTEM = "envicutor-system"
 EXECUTORS = "envicutor-executors"
 RULES = ROOT / "helm" / "envicutor" / "files"
 AGENT = "executor.envicutor.internal"
 MI = 1 << 20
-CLONE_NEWNET = 0x40000000
-
-
-def own_network():
-    """This process and its children get a network of their own, with loopback only: pods' addresses
-    (127.77.0.N) and ports of another Envicutor on this machine cannot be in the way. Unavailable."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(CLONE_NEWNET) != 0:
-        raise Unavailable(f"no network namespace: {os.strerror(ctypes.get_errno())}")
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
 class Account:
@@ -98,14 +85,7 @@ class RealCluster:
 
     def prepare(self):
         """What may need the network. Unavailable."""
-        if os.geteuid() != 0:
-            raise Unavailable("sandboxes need root")
-        for tool in ("openssl", "kubectl", "ip", "nix-build"):
-            if not shutil.which(tool):
-                raise Unavailable(f"no {tool}")
-        for program in PROGRAMS:
-            if not (BIN / program).exists():
-                raise Unavailable(f"no {BIN / program}")
+        machine.check()
         ControlPlane.programs()
         self.plane = ControlPlane()
         try:
@@ -114,14 +94,7 @@ class RealCluster:
             self.controller_manager, self.no_controller_manager = None, str(why)
         self.dir = self.plane.dir
         self.store = self.dir / "store"
-        fetch = BIN.parent / "share" / "envicutor" / "nixpkgs" / "fetch"
-        if not fetch.exists():
-            fetch = ROOT / "standalone" / "nixpkgs" / "fetch"
-        done = subprocess.run([fetch, self.store / "nixpkgs"], capture_output=True, text=True)
-        if done.returncode != 0:
-            raise Unavailable("no packages for Runtimes: " + (done.stderr.strip().splitlines() or ["?"])[-1])
-        # As a builder pod sees it.
-        self.nixpkgs = "/var/lib/envicutor/store" + done.stdout.strip()[len(str(self.store)):]
+        self.nixpkgs = machine.nixpkgs_in(self.store)
 
     def start(self):
         self.plane.start()

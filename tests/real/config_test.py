@@ -2,23 +2,16 @@
 
 import json
 import signal
-import time
 
 import pytest
 
 from harness import of, submission, unique
+from waiting import until
 
 
 @pytest.fixture(scope="module")
 def cluster(shell):
     return shell
-
-
-def until(condition, seconds, what):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.1)  # between looks, as kubectl wait does
 
 
 def test_a_changed_configuration_is_in_force_without_a_restart(real, cluster):

@@ -2,11 +2,11 @@
 
 import json
 import signal
-import time
 
 import pytest
 
 from harness import of, submission, unique
+from waiting import until
 
 LEASE_SECONDS = 15  # leaderElection.leaseDuration's default
 
@@ -23,13 +23,6 @@ def holder(real):
 
 def waits(real, name):
     return "waiting for the lease" in (real.dir / f"{name}.log").read_text()
-
-
-def until(condition, seconds, what):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.1)  # between looks, as kubectl wait does
 
 
 def test_the_next_operator_takes_over(real, cluster):

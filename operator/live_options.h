@@ -51,8 +51,8 @@ class LiveOptions {
 // it).
 class OptionsRef {
  public:
-  OptionsRef(const LiveOptions& live) : live_(&live) {}  // NOLINT(google-explicit-constructor)
-  OptionsRef(const Options& fixed)                       // NOLINT(google-explicit-constructor)
+  OptionsRef(const LiveOptions& live) : live_(&live) {}  // implicit by design
+  OptionsRef(const Options& fixed)                       // likewise
       : fixed_(std::shared_ptr<const void>(), &fixed) {}
   [[nodiscard]] std::shared_ptr<const Options> Get() const { return live_ ? live_->Get() : fixed_; }
 

@@ -69,7 +69,7 @@ struct BuilderOptions {
   std::string image = "envicutor/builder:" ENVICUTOR_VERSION;
   std::string store_host_path = "/var/lib/envicutor/store";
   std::string nixpkgs;  // path or URL: the default pin; "": the builder's own
-  int64_t timeout_millis = 15 * 60'000;
+  int64_t timeout_millis = 15 * 60'000LL;
   int64_t memory_bytes = 2LL << 30;
   int64_t concurrency = 1;  // builder pods at once
   friend bool operator==(const BuilderOptions&, const BuilderOptions&) = default;

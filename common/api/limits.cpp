@@ -53,7 +53,7 @@ std::string CheckRange(const LimitField& field, int64_t value) {
 }
 
 Result<int64_t> ParseCount(std::string_view text) {
-  const Result<int64_t> value = ParseQuantity(text);
+  Result<int64_t> value = ParseQuantity(text);
   if (value.ok()) return value;
   return InvalidArgument('"' + std::string(text.substr(0, 64)) + "\" is not a whole number");
 }

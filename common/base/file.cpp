@@ -56,7 +56,7 @@ Status WriteFileAtomic(const std::string& path, std::string_view content, unsign
     }
   }
   if (::rename(temporary.c_str(), path.c_str()) != 0) {
-    const Status failed = ErrnoStatus(errno, "rename to " + path);
+    Status failed = ErrnoStatus(errno, "rename to " + path);
     ::unlink(temporary.c_str());
     return failed;
   }

@@ -260,7 +260,7 @@ class Queue final : public WorkQueue {
 
 }  // namespace
 
-std::unique_ptr<WorkQueue> NewWorkQueue(std::string name, const WorkQueueOptions& options) {
+std::unique_ptr<WorkQueue> NewWorkQueue(const std::string& name, const WorkQueueOptions& options) {
   return std::make_unique<Queue>(name, options);
 }
 

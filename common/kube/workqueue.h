@@ -45,7 +45,7 @@ struct WorkQueueOptions {
   const Clock* clock = nullptr;  // nullptr: the system's. Get() waits in real time in any case
 };
 
-[[nodiscard]] std::unique_ptr<WorkQueue> NewWorkQueue(std::string name,
+[[nodiscard]] std::unique_ptr<WorkQueue> NewWorkQueue(const std::string& name,
                                                       const WorkQueueOptions& options = {});
 
 }  // namespace envicutor::kube

@@ -18,7 +18,7 @@ struct BuilderOptions {
   std::string store_root;
   std::string nixpkgs;  // a folder, or a tarball's URL: the default pin
   std::string nixpkgs_sha256;
-  int64_t timeout_millis = 15 * 60'000;  // where the spec has none
+  int64_t timeout_millis = 15 * 60'000LL;  // where the spec has none
   int64_t evaluation_memory_bytes = 2LL << 30;
   int64_t memory_bytes = 4LL << 30;  // of the build in all, where the spec has none
   int64_t max_silent_seconds = 600;

@@ -1,6 +1,6 @@
 #include "executor-agent/builder/memory_events.h"
 
-#include <cstdlib>
+#include <charconv>
 #include <string>
 
 #include "common/base/file.h"
@@ -13,7 +13,10 @@ int64_t ReadCounter(const std::string& path) {
   if (!text.ok()) return 0;
   const std::string key = "oom_kill ";
   for (size_t at = text->find(key); at != std::string::npos; at = text->find(key, at + 1)) {
-    if (at == 0 || (*text)[at - 1] == '\n') return std::atoll(text->c_str() + at + key.size());
+    if (at != 0 && (*text)[at - 1] != '\n') continue;
+    int64_t count = 0;
+    std::from_chars(text->data() + at + key.size(), text->data() + text->size(), count);
+    return count;
   }
   return 0;
 }

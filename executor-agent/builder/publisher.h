@@ -16,8 +16,8 @@ struct CacheSettings {
   std::string url;         // "": there is no cache
   std::string key_file;    // Nix's secret key; read only when no user's process is left
   std::string netrc_file;  // credentials for PUT, or ""
-  std::vector<std::string> public_keys;  // "name:base64": what executors accept
-  int64_t timeout_millis = 10 * 60'000;  // for publishing in all
+  std::vector<std::string> public_keys;    // "name:base64": what executors accept
+  int64_t timeout_millis = 10 * 60'000LL;  // for publishing in all
   // An executor could not get it: Check and Find read every byte. Otherwise they do not, as it was
   // read when it was published.
   bool doubt = false;

@@ -57,6 +57,7 @@ std::vector<char*> Pointers(std::vector<std::string>* strings) {
 }
 
 [[noreturn]] void Exec(Command command, int stdout_fd, int stderr_fd) {
+  // NOLINTNEXTLINE(android-cloexec-open): it may be stdin itself, where that was closed
   const int null_fd = ::open("/dev/null", O_RDONLY);
   ::dup2(null_fd, STDIN_FILENO);
   ::dup2(stdout_fd, STDOUT_FILENO);

@@ -154,7 +154,7 @@ Status Destroy(const Group& parent, const std::string& name, int timeout_millis)
       for (const std::string& child : *children) {
         ENVICUTOR_RETURN_IF_ERROR(Destroy(*group, child, timeout_millis));
       }
-      const Status removed = parent.RemoveChild(name);
+      Status removed = parent.RemoveChild(name);
       if (removed.ok() || removed.code() == Code::kNotFound) return OkStatus();
       // EBUSY lasts a little although cgroup.procs is empty: dying tasks still hold it.
       if (removed.code() != Code::kUnavailable) return removed;

@@ -29,7 +29,7 @@ std::string Joined(const std::vector<std::string>& lines) {
 
 }  // namespace
 
-SubmissionController::SubmissionController(SubmissionControllerDeps deps)
+SubmissionController::SubmissionController(const SubmissionControllerDeps& deps)
     : deps_(deps),
       progress_budget_(kProgressInterval, kProgressBurst),
       story_(deps.events, deps.clock) {}

@@ -52,7 +52,7 @@ struct SubmissionControllerDeps {
 // Thread-safe.
 class SubmissionController {
  public:
-  explicit SubmissionController(SubmissionControllerDeps deps);
+  explicit SubmissionController(const SubmissionControllerDeps& deps);
   ~SubmissionController();
   SubmissionController(const SubmissionController&) = delete;
   SubmissionController& operator=(const SubmissionController&) = delete;

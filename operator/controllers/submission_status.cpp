@@ -14,7 +14,7 @@ constexpr size_t kMaxMessageBytes = 16U << 10U;
 constexpr size_t kSurelySmallBytes = 64U << 10U;
 
 std::string Cut(std::string_view text, size_t max) {
-  const std::string clean = IsUtf8(text) ? std::string(text) : ToUtf8Lossy(text);
+  std::string clean = IsUtf8(text) ? std::string(text) : ToUtf8Lossy(text);
   if (clean.size() <= max) return clean;
   return std::string(Utf8Prefix(clean, max - 3)) + "...";
 }

@@ -103,7 +103,11 @@ const Json& Api::Shown(const ResourceInfo& resource, const Object& object, Json*
 ApiResult<Answer> Api::Commit(const ResourceInfo& resource, StoreWrite write,
                               const WriteOptions& options, Answer answer) {
   if (options.dry_run) {
-    answer.object = write.object ? std::move(*write.object) : write.expected->json;
+    if (write.object) {
+      answer.object = std::move(*write.object);
+    } else {
+      answer.object = write.expected->json;
+    }
     answer.object["apiVersion"] = resource.ApiVersion();
     return answer;
   }

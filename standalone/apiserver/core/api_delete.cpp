@@ -142,7 +142,7 @@ ApiResult<Answer> Api::DeleteCollection(const ResourceInfo& resource, const std:
   for (const ObjectPtr& object : listed.objects) {
     DeleteQuery one = query;
     one.uid = MetaString(object->json, "uid");
-    const ApiResult<Answer> deleted =
+    ApiResult<Answer> deleted =
         Delete(resource, NamespaceOf(object->json), NameOf(object->json), one);
     // Gone already, or another object of that name by now: not ours to delete.
     if (!deleted.ok() && deleted.error().code != 404 && deleted.error().code != 409) {

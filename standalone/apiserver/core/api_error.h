@@ -63,8 +63,8 @@ ApiError TooLargeResourceVersionError(uint64_t wanted, uint64_t current);
 template <typename T>
 class [[nodiscard]] ApiResult {
  public:
-  ApiResult(T value) : value_(std::move(value)) {}         // NOLINT: implicit by design
-  ApiResult(ApiError error) : error_(std::move(error)) {}  // NOLINT: implicit by design
+  ApiResult(T value) : value_(std::move(value)) {}         // implicit by design
+  ApiResult(ApiError error) : error_(std::move(error)) {}  // implicit by design
 
   [[nodiscard]] bool ok() const { return value_.has_value(); }
   [[nodiscard]] const ApiError& error() const { return error_; }

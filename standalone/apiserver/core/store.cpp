@@ -134,7 +134,8 @@ WriteOutcome Store::Write(StoreWrite write) {
   CHECK(write.object || write.expected, "a delete of nothing");
   const bool deleting = !write.object;
   auto waiter = std::make_shared<Waiter>();
-  ObjectDraft draft = DraftObject(deleting ? write.expected->json : std::move(*write.object));
+  ObjectDraft draft =
+      deleting ? DraftObject(write.expected->json) : DraftObject(std::move(*write.object));
   ObjectPtr object;
   {
     const std::lock_guard lock(mutex_);

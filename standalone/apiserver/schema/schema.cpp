@@ -75,16 +75,13 @@ void PruneNode(Json* value, const SchemaNode& node) {
   const bool resource = node.is_root || node.embedded_resource;
   for (auto it = value->begin(); it != value->end();) {
     const SchemaNode* member = node.Member(it.key());
-    if (resource && it.key() == "metadata") {
-      ++it;
-    } else if (member != nullptr) {
-      PruneNode(&*it, *member);
-      ++it;
-    } else if (Keeps(node, resource, it.key())) {
-      ++it;
-    } else {
+    const bool metadata = resource && it.key() == "metadata";
+    if (!metadata && member == nullptr && !Keeps(node, resource, it.key())) {
       it = value->erase(it);
+      continue;
     }
+    if (!metadata && member != nullptr) PruneNode(&*it, *member);
+    ++it;
   }
 }
 

@@ -3,6 +3,9 @@
 namespace envicutor::standalone::schema {
 namespace {
 
+// A longer message of a rule is not used, as in kube-apiserver.
+constexpr size_t kMaxMessageBytes = 5U << 10U;
+
 class RuleChecker {
  public:
   explicit RuleChecker(std::vector<FieldError>* errors) : errors_(errors) {}
@@ -76,7 +79,7 @@ class RuleChecker {
   std::string Message(const Rule& rule, const Json& value, const Json* old) {
     if (!rule.message_expression.has_value()) return rule.message;
     const Result<std::string> message = rule.message_expression->EvalString(value, old, &budget_);
-    const bool usable = message.ok() && !message->empty() && message->size() <= 5 * 1024 &&
+    const bool usable = message.ok() && !message->empty() && message->size() <= kMaxMessageBytes &&
                         message->find('\n') == std::string::npos;
     return usable ? *message : rule.message;
   }

@@ -22,7 +22,7 @@ using envicutor::Duration;
 using envicutor::OkStatus;
 using envicutor::Result;
 using envicutor::SteadyTime;
-using namespace envicutor::op;  // NOLINT: the subject of this program
+using namespace envicutor::op;  // NOLINT(google-build-using-namespace): the subject of this program
 
 constexpr int64_t kMi = 1 << 20;
 // So many wait at any time: the queue is never empty and never full.

@@ -23,12 +23,12 @@ class DispatchCoreFixture : public ::testing::Test {
     bool unavailable = false;
   };
 
-  void Agent(const std::string& name, int64_t slots, HeldRuns held = {},
+  void Agent(const std::string& name, int64_t slots, const HeldRuns& held = {},
              const std::string& instance = "i1") {
     core_.AgentFound(name, "default", "node", false, now_, &out_);
-    Connect(name, slots, std::move(held), instance);
+    Connect(name, slots, held, instance);
   }
-  void Connect(const std::string& name, int64_t slots, HeldRuns held = {},
+  void Connect(const std::string& name, int64_t slots, const HeldRuns& held = {},
                const std::string& instance = "i1") {
     api::AgentInfo info;
     info.instance = instance;

@@ -1,8 +1,9 @@
-// EnvironmentBuilder and the builder pod.
+// EnvironmentBuilder: builds shared, bounded, adopted and tried again; the cache's collection.
 #include <gtest/gtest.h>
 
 #include "operator/environments/builder_pod.h"
 #include "operator/environments/environment_builder.h"
+#include "tests/unit/operator/environments.h"
 #include "tests/unit/operator/fakes.h"
 
 namespace envicutor::op {
@@ -10,21 +11,8 @@ namespace {
 
 using testing::FakeClient;
 using testing::FakeInformer;
-
-api::EnvironmentSpec Packages(const std::string& name) {
-  api::EnvironmentSpec spec;
-  spec.packages = {name};
-  return spec;
-}
-
-Json Message(const std::string& outcome, const std::string& message) {
-  Json json = {{"outcome", outcome}, {"message", message}};
-  if (outcome == "Built") {
-    json["environment"] = {
-        {"storePath", "/nix/store/x"}, {"closureSizeBytes", 9}, {"closurePaths", 2}};
-  }
-  return json;
-}
+using testing::Message;
+using testing::Packages;
 
 class EnvironmentBuilderTest : public ::testing::Test {
  protected:
@@ -449,70 +437,6 @@ TEST_F(CollectionTest, ALostCollectorHoldsNothingUp) {
   Work();
   EXPECT_TRUE(Pods().empty());
   Built("bash");
-}
-
-TEST(CollectorPod, HasTheKeysAndTheCachesFolder) {
-  Options options;
-  options.cache.url = "file:///var/cache/envicutor";
-  options.cache.public_keys = {"k-1:x", "k-2:y"};
-  const Json pod = CollectorPod(options);
-  const std::string text = DumpJson(pod);
-  EXPECT_NE(text.find(R"("--cache-public-keys","k-1:x k-2:y")"), std::string::npos) << text;
-  EXPECT_NE(text.find(R"("mountPath":"/var/cache/envicutor")"), std::string::npos);
-  EXPECT_NE(text.find(R"("secretName":"envicutor-cache-key")"), std::string::npos);
-  api::EnvironmentSpec spec = Packages("bash");
-  EXPECT_NE(DumpJson(BuilderPod("h", spec, options)).find("envicutor-cache-key"),
-            std::string::npos);
-  spec.salt = "uid";
-  EXPECT_EQ(DumpJson(BuilderPod("h", spec, options)).find("envicutor-cache-key"), std::string::npos)
-      << "one submission's alone is not published";
-}
-
-TEST(BuilderPod, IsWhatTheArchitectureSays) {
-  Options options;
-  options.builder.nixpkgs = "/somewhere";
-  api::EnvironmentSpec spec = Packages("bash");
-  spec.build_timeout_millis = 30'000;
-  const Json pod = BuilderPod("abc", spec, options);
-  EXPECT_EQ(kube::NameOf(pod), "builder-abc");
-  const Json& labels = At(pod, {"metadata", "labels"});
-  EXPECT_EQ(GetString(labels, "app.kubernetes.io/component"), "builder");
-  EXPECT_EQ(GetString(At(pod, {"spec"}), "restartPolicy"), "Never");
-  EXPECT_EQ(GetInt(At(pod, {"spec"}), "activeDeadlineSeconds"), 150);
-  const Json& container = At(pod, {"spec", "containers"})[0];
-  EXPECT_EQ(GetString(container, "name"), "builder");
-  const std::string args = DumpJson(At(container, {"args"}));
-  EXPECT_NE(args.find(R"("--store","/var/lib/envicutor/store")"), std::string::npos) << args;
-  EXPECT_NE(args.find(R"("--request","/etc/envicutor/build/request.json")"), std::string::npos);
-  EXPECT_NE(args.find(R"("--nixpkgs","/somewhere")"), std::string::npos);
-}
-
-TEST(BuilderPod, TellsTheUsersFaultsFromOurs) {
-  const Options options;
-  const auto read = [&options](const std::string& message, const std::string& reason,
-                               const std::string& pod_reason) {
-    return ReadBuilderPod(
-        {{"status",
-          {{"phase", "Failed"},
-           {"reason", pod_reason},
-           {"containerStatuses",
-            Json::array({{{"state",
-                           {{"terminated",
-                             {{"exitCode", 1}, {"reason", reason}, {"message", message}}}}}}})}}}},
-        options);
-  };
-  for (const char* outcome : {"BuildFailed", "EvaluationFailed", "TimedOut", "OutOfMemory"}) {
-    const PodOutcome ended = read(DumpJson(Message(outcome, "why")), "Error", "");
-    EXPECT_FALSE(ended.infrastructure) << outcome;
-    EXPECT_EQ(ended.state.message, std::string(outcome) + ": why");
-  }
-  EXPECT_TRUE(read(DumpJson(Message("InternalError", "x")), "Error", "").infrastructure);
-  EXPECT_TRUE(read("not json", "Error", "").infrastructure);
-  EXPECT_TRUE(read("", "Error", "").infrastructure);
-  EXPECT_TRUE(read("", "", "Evicted").infrastructure);
-  EXPECT_FALSE(read("", "OOMKilled", "").infrastructure);
-  EXPECT_FALSE(read("", "", "DeadlineExceeded").infrastructure);
-  EXPECT_NE(ReadBuilderPod(Json::object(), options).phase, PodOutcome::Phase::kEnded);
 }
 
 }  // namespace

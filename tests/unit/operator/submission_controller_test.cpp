@@ -1,98 +1,15 @@
-#include "operator/controllers/submission_controller.h"
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
-#include "operator/controllers/ttl.h"
-#include "tests/unit/operator/fakes.h"
-#include "tests/unit/operator/submissions.h"
+#include "tests/unit/operator/submission_controller_fixture.h"
 
 namespace envicutor::op {
 namespace {
 
 using testing::Accepted;
 using ::testing::Contains;
-using testing::CRuntime;
 using ::testing::ElementsAre;
-using testing::FakeBuilds;
-using testing::FakeCatalog;
-using testing::FakeClient;
-using testing::FakeInformer;
-using testing::FakeRunner;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using testing::PythonRuntime;
 using testing::Submission;
-
-class SubmissionControllerTest : public ::testing::Test {
- protected:
-  SubmissionControllerTest()
-      : queue_(kube::NewWorkQueue("submissions", QueueOptions())),
-        ttl_(client_, clock_, 3600),
-        controller_({client_, informer_, *queue_, runner_, catalog_, builds_, ttl_, nullptr,
-                     metrics_, clock_, options_}) {
-    client_.on_change = [this](const Json& object, bool deleted) {
-      if (GetString(object, "kind") == "Submission" && deliver_) informer_.Deliver(object, deleted);
-    };
-    controller_.Follow();
-    catalog_.Serve("python3", PythonRuntime());
-  }
-
-  kube::WorkQueueOptions QueueOptions() {
-    kube::WorkQueueOptions options;
-    options.clock = &clock_;
-    return options;
-  }
-
-  void Create(const Json& submission) { client_.Put(kube::kSubmissions, submission); }
-  // Works on what is ready now.
-  void Settle() {
-    for (int i = 0; i < 1000; ++i) {
-      const std::optional<std::string> key = queue_->TryGet();
-      if (!key.has_value()) return;
-      const Status status = controller_.Reconcile(*key);
-      if (status.ok()) {
-        queue_->Forget(*key);
-      } else {
-        queue_->AddRateLimited(*key);
-      }
-      queue_->Done(*key);
-    }
-    FAIL() << "the queue never settles";
-  }
-  void Advance(Duration by) {
-    constexpr Duration kStep = std::chrono::milliseconds(100);
-    for (Duration done{}; done < by; done += kStep) {
-      clock_.Advance(kStep);
-      Settle();
-    }
-  }
-  Json Object(const std::string& name) { return client_.objects.at("submissions/default/" + name); }
-  Json StatusOf(const std::string& name) { return At(Object(name), {"status"}); }
-  void CreatePython(const std::string& name, Json more = Json::object()) {
-    Json spec = {{"runtimeRef", {{"name", "python3"}}}, {"source", "print(1)"}};
-    spec.update(more);
-    Create(Submission(name, spec));
-    Settle();
-  }
-  void Done(const Result<api::RunResult>& result) {
-    runner_.submitted.back().events.on_done(result, {"pod-0", "node-0"});
-    Settle();
-  }
-
-  FakeClock clock_;
-  FakeClient client_;
-  FakeInformer informer_;
-  FakeRunner runner_;
-  FakeCatalog catalog_;
-  FakeBuilds builds_;
-  Options options_ = testing::TestOptions();
-  metrics::OperatorMetrics metrics_{nullptr};
-  bool deliver_ = true;
-  std::unique_ptr<kube::WorkQueue> queue_;
-  TtlCollector ttl_;
-  SubmissionController controller_;
-};
 
 TEST_F(SubmissionControllerTest, AShortSubmissionCostsOneStatusWrite) {
   CreatePython("s");
@@ -200,36 +117,6 @@ TEST_F(SubmissionControllerTest, CancelBeforeAndWhileItRuns) {
   EXPECT_EQ(kube::ConditionStatus(Object("s"), "Finished"), "True");
 }
 
-// Another operator took its run for nobody's and stopped it, or its executor shut down.
-TEST_F(SubmissionControllerTest, ARunThatWasStoppedUnaskedIsAnAttemptLost) {
-  CreatePython("s", {{"maxAttempts", 10}});
-  api::RunResult stopped;
-  stopped.uid = "uid-default-s";
-  stopped.cancelled = true;
-  Done(stopped);
-  EXPECT_EQ(StatusOf("s")["phase"], "Pending");
-  EXPECT_EQ(StatusOf("s")["attempt"], 2);
-  EXPECT_THAT(runner_.acknowledged, ElementsAre("uid-default-s"));
-  ASSERT_EQ(runner_.submitted.size(), 2U);
-  EXPECT_EQ(runner_.submitted[1].request.attempt, 2);
-  // One that was adopted may be of a later attempt than the one asked for.
-  stopped.attempt = 5;
-  Done(stopped);
-  ASSERT_EQ(runner_.submitted.size(), 3U);
-  EXPECT_EQ(runner_.submitted[2].request.attempt, 6);
-}
-
-TEST_F(SubmissionControllerTest, ACancelThatNobodyAskedForIsAnAttemptLost) {
-  CreatePython("s", {{"maxAttempts", 2}});
-  Done(Status(Code::kCancelled, "cancelled before it started"));
-  ASSERT_EQ(runner_.submitted.size(), 2U);
-  EXPECT_EQ(StatusOf("s")["attempt"], 2);
-  Done(Status(Code::kCancelled, "cancelled before it started"));
-  EXPECT_EQ(runner_.submitted.size(), 2U);
-  EXPECT_EQ(StatusOf("s")["phase"], "Failed");
-  EXPECT_EQ(StatusOf("s")["reason"], "ExecutorLost");
-}
-
 TEST_F(SubmissionControllerTest, DeadlineHoldsWhileItWaits) {
   runner_.wait = RunWait{false, 3000, "3000 ahead"};
   CreatePython("s", {{"activeDeadlineSeconds", 5}});
@@ -270,85 +157,6 @@ TEST_F(SubmissionControllerTest, DeletionStopsTheRunAndDropsItsResult) {
   EXPECT_EQ(client_.requests["patch"], 0);
 }
 
-TEST_F(SubmissionControllerTest, ALostExecutorIsCountedBeforeTheNextAttempt) {
-  CreatePython("s");
-  for (int64_t attempt = 2; attempt <= 3; ++attempt) {
-    Done(Unavailable("executor pod-0 was deleted"));
-    EXPECT_EQ(StatusOf("s")["attempt"], attempt);
-    EXPECT_EQ(StatusOf("s")["phase"], "Pending");
-    ASSERT_EQ(runner_.submitted.size(), static_cast<size_t>(attempt));
-    EXPECT_EQ(runner_.submitted.back().request.attempt, attempt);
-  }
-  Done(Unavailable("executor pod-0 was deleted"));
-  EXPECT_EQ(StatusOf("s")["phase"], "Failed");
-  EXPECT_EQ(StatusOf("s")["reason"], "ExecutorLost");
-  EXPECT_EQ(StatusOf("s")["attempt"], 3);
-}
-
-api::RunResult NoEnvironment() {
-  api::RunResult result;
-  result.uid = "uid-default-s";
-  result.verdict = api::Verdict::kEnvironmentError;
-  result.environment_unavailable = true;
-  result.message = "refused, not signed by a trusted key: /nix/store/x";
-  return result;
-}
-
-TEST_F(SubmissionControllerTest, AnEnvironmentThatCannotBeHadIsTriedAgainThenRuns) {
-  catalog_.runtimes["python3"].runtime.environment_store_path = "/nix/store/x";
-  CreatePython("s");
-  EXPECT_EQ(runner_.submitted.back().request.environment_store_path, "/nix/store/x");
-  Done(NoEnvironment());
-  EXPECT_EQ(StatusOf("s")["phase"], "Pending");
-  EXPECT_EQ(StatusOf("s")["reason"], "RuntimeNotReady");
-  EXPECT_THAT(GetString(StatusOf("s"), "message"), HasSubstr("not signed by a trusted key"));
-  EXPECT_THAT(runner_.acknowledged, ElementsAre("uid-default-s"));
-  ASSERT_EQ(runner_.submitted.size(), 1U) << "not at once: the cache is not hammered";
-  // Others go on meanwhile.
-  CreatePython("other");
-  ASSERT_EQ(runner_.submitted.size(), 2U);
-  Done(Accepted("uid-default-other"));
-  EXPECT_EQ(StatusOf("other")["phase"], "Completed");
-  Advance(std::chrono::seconds(2));
-  ASSERT_EQ(runner_.submitted.size(), 3U);
-  EXPECT_EQ(runner_.submitted.back().request.attempt, 2);
-  Done(Accepted("uid-default-s", 2));
-  EXPECT_EQ(StatusOf("s")["verdict"], "Accepted");
-}
-
-TEST_F(SubmissionControllerTest, AnEnvironmentThatNeverComesIsSaidAfterBoundedTries) {
-  CreatePython("s");
-  for (int i = 0; i < 6; ++i) {
-    EXPECT_EQ(GetString(StatusOf("s"), "phase", "Pending"), "Pending");
-    Done(NoEnvironment());
-    Advance(std::chrono::seconds(16));
-  }
-  EXPECT_EQ(runner_.submitted.size(), 6U);
-  EXPECT_EQ(StatusOf("s")["phase"], "Failed");
-  EXPECT_EQ(StatusOf("s")["reason"], "EnvironmentUnavailable");
-  EXPECT_THAT(GetString(StatusOf("s"), "message"), HasSubstr("tried 6 times"));
-}
-
-TEST_F(SubmissionControllerTest, LostExecutorsAndMissingEnvironmentsAreCountedApart) {
-  CreatePython("s");
-  for (int i = 0; i < 3; ++i) {
-    Done(NoEnvironment());
-    Advance(std::chrono::seconds(16));
-  }
-  Done(Unavailable("executor pod-0 was deleted"));
-  EXPECT_EQ(StatusOf("s")["phase"], "Pending") << "its first of three";
-  ASSERT_EQ(runner_.submitted.size(), 5U);
-}
-
-TEST_F(SubmissionControllerTest, ADeadlineHoldsWhileItsEnvironmentIsWaitedFor) {
-  CreatePython("s", {{"activeDeadlineSeconds", 5}});
-  Done(NoEnvironment());
-  Advance(std::chrono::seconds(2));
-  Done(NoEnvironment());
-  Advance(std::chrono::seconds(6));
-  EXPECT_EQ(StatusOf("s")["reason"], "DeadlineExceeded");
-}
-
 TEST_F(SubmissionControllerTest, AProgramsOwnFailureIsNotTriedAgain) {
   CreatePython("s");
   api::RunResult result = Accepted("uid-default-s");
@@ -368,55 +176,6 @@ TEST_F(SubmissionControllerTest, FullQueueAndUnreadableRequests) {
   CreatePython("bad");
   Done(InvalidArgument("the agent answered 400"));
   EXPECT_EQ(StatusOf("bad")["reason"], "Rejected");
-}
-
-TEST_F(SubmissionControllerTest, AStaleCacheMeetsAConflictAndWins) {
-  CreatePython("s");
-  deliver_ = false;
-  Json changed = Object("s");
-  changed["metadata"]["labels"] = {{"touched", "yes"}};
-  client_.Put(kube::kSubmissions, changed);
-  Done(Accepted("uid-default-s"));
-  EXPECT_EQ(StatusOf("s")["phase"], "Completed");
-  EXPECT_EQ(Object("s")["metadata"]["labels"]["touched"], "yes");
-}
-
-TEST_F(SubmissionControllerTest, AnAnswerThatWasLostIsNotWrittenTwice) {
-  CreatePython("s");
-  deliver_ = false;
-  int losses = 1;
-  client_.lose_answer = [&](const std::string&) { return losses-- > 0; };
-  Done(Accepted("uid-default-s"));
-  Advance(std::chrono::seconds(1));
-  EXPECT_EQ(StatusOf("s")["phase"], "Completed");
-  EXPECT_THAT(client_.violations, IsEmpty());
-  EXPECT_EQ(controller_.live(), 0U);
-  EXPECT_THAT(runner_.acknowledged, Contains("uid-default-s"));
-}
-
-TEST_F(SubmissionControllerTest, AnApiServerThatIsAwayLosesNothing) {
-  CreatePython("s");
-  client_.fault = [](const std::string&) { return Unavailable("connection refused"); };
-  Done(Accepted("uid-default-s"));
-  EXPECT_THAT(runner_.acknowledged, IsEmpty());
-  client_.fault = nullptr;
-  Advance(std::chrono::seconds(1));
-  EXPECT_EQ(StatusOf("s")["phase"], "Completed");
-  EXPECT_THAT(runner_.acknowledged, ElementsAre("uid-default-s"));
-}
-
-TEST_F(SubmissionControllerTest, ARefusedResultStillEndsTheSubmission) {
-  CreatePython("s");
-  int refusals = 1;
-  client_.fault = [&](const std::string& verb) {
-    return verb == "patch" && refusals-- > 0 ? InvalidArgument("status.stages: Invalid value")
-                                             : OkStatus();
-  };
-  Done(Accepted("uid-default-s"));
-  EXPECT_EQ(StatusOf("s")["phase"], "Failed");
-  EXPECT_EQ(StatusOf("s")["verdict"], "InternalError");
-  EXPECT_THAT(StatusOf("s")["message"].get<std::string>(),
-              HasSubstr("status.stages: Invalid value"));
 }
 
 TEST_F(SubmissionControllerTest, InlineEnvironmentIsBuiltThenRun) {
@@ -486,15 +245,6 @@ TEST_F(SubmissionControllerTest, AnInputThatNeverComesIsRejected) {
   Advance(std::chrono::seconds(32));
   EXPECT_EQ(StatusOf("s")["phase"], "Failed");
   EXPECT_EQ(StatusOf("s")["reason"], "Rejected");
-}
-
-TEST_F(SubmissionControllerTest, ANewOperatorGoesOnWithTheCountedAttempt) {
-  Json submission = Submission("s", {{"runtimeRef", {{"name", "python3"}}}, {"source", ""}});
-  submission["status"] = {{"phase", "Running"}, {"attempt", 2}};
-  Create(submission);
-  Settle();
-  ASSERT_EQ(runner_.submitted.size(), 1U);
-  EXPECT_EQ(runner_.submitted[0].request.attempt, 2);
 }
 
 TEST_F(SubmissionControllerTest, FinishedOnesAreDeletedAfterTheirTime) {

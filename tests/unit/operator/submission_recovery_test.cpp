@@ -1,0 +1,183 @@
+// What the submission controller does when executors, environments, the API server or it itself
+// fail.
+#include "tests/unit/operator/submission_controller_fixture.h"
+
+namespace envicutor::op {
+namespace {
+
+using testing::Accepted;
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using testing::Submission;
+
+// Another operator took its run for nobody's and stopped it, or its executor shut down.
+TEST_F(SubmissionControllerTest, ARunThatWasStoppedUnaskedIsAnAttemptLost) {
+  CreatePython("s", {{"maxAttempts", 10}});
+  api::RunResult stopped;
+  stopped.uid = "uid-default-s";
+  stopped.cancelled = true;
+  Done(stopped);
+  EXPECT_EQ(StatusOf("s")["phase"], "Pending");
+  EXPECT_EQ(StatusOf("s")["attempt"], 2);
+  EXPECT_THAT(runner_.acknowledged, ElementsAre("uid-default-s"));
+  ASSERT_EQ(runner_.submitted.size(), 2U);
+  EXPECT_EQ(runner_.submitted[1].request.attempt, 2);
+  // One that was adopted may be of a later attempt than the one asked for.
+  stopped.attempt = 5;
+  Done(stopped);
+  ASSERT_EQ(runner_.submitted.size(), 3U);
+  EXPECT_EQ(runner_.submitted[2].request.attempt, 6);
+}
+
+TEST_F(SubmissionControllerTest, ACancelThatNobodyAskedForIsAnAttemptLost) {
+  CreatePython("s", {{"maxAttempts", 2}});
+  Done(Status(Code::kCancelled, "cancelled before it started"));
+  ASSERT_EQ(runner_.submitted.size(), 2U);
+  EXPECT_EQ(StatusOf("s")["attempt"], 2);
+  Done(Status(Code::kCancelled, "cancelled before it started"));
+  EXPECT_EQ(runner_.submitted.size(), 2U);
+  EXPECT_EQ(StatusOf("s")["phase"], "Failed");
+  EXPECT_EQ(StatusOf("s")["reason"], "ExecutorLost");
+}
+
+TEST_F(SubmissionControllerTest, ALostExecutorIsCountedBeforeTheNextAttempt) {
+  CreatePython("s");
+  for (int64_t attempt = 2; attempt <= 3; ++attempt) {
+    Done(Unavailable("executor pod-0 was deleted"));
+    EXPECT_EQ(StatusOf("s")["attempt"], attempt);
+    EXPECT_EQ(StatusOf("s")["phase"], "Pending");
+    ASSERT_EQ(runner_.submitted.size(), static_cast<size_t>(attempt));
+    EXPECT_EQ(runner_.submitted.back().request.attempt, attempt);
+  }
+  Done(Unavailable("executor pod-0 was deleted"));
+  EXPECT_EQ(StatusOf("s")["phase"], "Failed");
+  EXPECT_EQ(StatusOf("s")["reason"], "ExecutorLost");
+  EXPECT_EQ(StatusOf("s")["attempt"], 3);
+}
+
+api::RunResult NoEnvironment() {
+  api::RunResult result;
+  result.uid = "uid-default-s";
+  result.verdict = api::Verdict::kEnvironmentError;
+  result.environment_unavailable = true;
+  result.message = "refused, not signed by a trusted key: /nix/store/x";
+  return result;
+}
+
+TEST_F(SubmissionControllerTest, AnEnvironmentThatCannotBeHadIsTriedAgainThenRuns) {
+  catalog_.runtimes["python3"].runtime.environment_store_path = "/nix/store/x";
+  CreatePython("s");
+  EXPECT_EQ(runner_.submitted.back().request.environment_store_path, "/nix/store/x");
+  Done(NoEnvironment());
+  EXPECT_EQ(StatusOf("s")["phase"], "Pending");
+  EXPECT_EQ(StatusOf("s")["reason"], "RuntimeNotReady");
+  EXPECT_THAT(GetString(StatusOf("s"), "message"), HasSubstr("not signed by a trusted key"));
+  EXPECT_THAT(runner_.acknowledged, ElementsAre("uid-default-s"));
+  ASSERT_EQ(runner_.submitted.size(), 1U) << "not at once: the cache is not hammered";
+  // Others go on meanwhile.
+  CreatePython("other");
+  ASSERT_EQ(runner_.submitted.size(), 2U);
+  Done(Accepted("uid-default-other"));
+  EXPECT_EQ(StatusOf("other")["phase"], "Completed");
+  Advance(std::chrono::seconds(2));
+  ASSERT_EQ(runner_.submitted.size(), 3U);
+  EXPECT_EQ(runner_.submitted.back().request.attempt, 2);
+  Done(Accepted("uid-default-s", 2));
+  EXPECT_EQ(StatusOf("s")["verdict"], "Accepted");
+}
+
+TEST_F(SubmissionControllerTest, AnEnvironmentThatNeverComesIsSaidAfterBoundedTries) {
+  CreatePython("s");
+  for (int i = 0; i < 6; ++i) {
+    EXPECT_EQ(GetString(StatusOf("s"), "phase", "Pending"), "Pending");
+    Done(NoEnvironment());
+    Advance(std::chrono::seconds(16));
+  }
+  EXPECT_EQ(runner_.submitted.size(), 6U);
+  EXPECT_EQ(StatusOf("s")["phase"], "Failed");
+  EXPECT_EQ(StatusOf("s")["reason"], "EnvironmentUnavailable");
+  EXPECT_THAT(GetString(StatusOf("s"), "message"), HasSubstr("tried 6 times"));
+}
+
+TEST_F(SubmissionControllerTest, LostExecutorsAndMissingEnvironmentsAreCountedApart) {
+  CreatePython("s");
+  for (int i = 0; i < 3; ++i) {
+    Done(NoEnvironment());
+    Advance(std::chrono::seconds(16));
+  }
+  Done(Unavailable("executor pod-0 was deleted"));
+  EXPECT_EQ(StatusOf("s")["phase"], "Pending") << "its first of three";
+  ASSERT_EQ(runner_.submitted.size(), 5U);
+}
+
+TEST_F(SubmissionControllerTest, ADeadlineHoldsWhileItsEnvironmentIsWaitedFor) {
+  CreatePython("s", {{"activeDeadlineSeconds", 5}});
+  Done(NoEnvironment());
+  Advance(std::chrono::seconds(2));
+  Done(NoEnvironment());
+  Advance(std::chrono::seconds(6));
+  EXPECT_EQ(StatusOf("s")["reason"], "DeadlineExceeded");
+}
+
+TEST_F(SubmissionControllerTest, AStaleCacheMeetsAConflictAndWins) {
+  CreatePython("s");
+  deliver_ = false;
+  Json changed = Object("s");
+  changed["metadata"]["labels"] = {{"touched", "yes"}};
+  client_.Put(kube::kSubmissions, changed);
+  Done(Accepted("uid-default-s"));
+  EXPECT_EQ(StatusOf("s")["phase"], "Completed");
+  EXPECT_EQ(Object("s")["metadata"]["labels"]["touched"], "yes");
+}
+
+TEST_F(SubmissionControllerTest, AnAnswerThatWasLostIsNotWrittenTwice) {
+  CreatePython("s");
+  deliver_ = false;
+  int losses = 1;
+  client_.lose_answer = [&](const std::string&) { return losses-- > 0; };
+  Done(Accepted("uid-default-s"));
+  Advance(std::chrono::seconds(1));
+  EXPECT_EQ(StatusOf("s")["phase"], "Completed");
+  EXPECT_THAT(client_.violations, IsEmpty());
+  EXPECT_EQ(controller_.live(), 0U);
+  EXPECT_THAT(runner_.acknowledged, Contains("uid-default-s"));
+}
+
+TEST_F(SubmissionControllerTest, AnApiServerThatIsAwayLosesNothing) {
+  CreatePython("s");
+  client_.fault = [](const std::string&) { return Unavailable("connection refused"); };
+  Done(Accepted("uid-default-s"));
+  EXPECT_THAT(runner_.acknowledged, IsEmpty());
+  client_.fault = nullptr;
+  Advance(std::chrono::seconds(1));
+  EXPECT_EQ(StatusOf("s")["phase"], "Completed");
+  EXPECT_THAT(runner_.acknowledged, ElementsAre("uid-default-s"));
+}
+
+TEST_F(SubmissionControllerTest, ARefusedResultStillEndsTheSubmission) {
+  CreatePython("s");
+  int refusals = 1;
+  client_.fault = [&](const std::string& verb) {
+    return verb == "patch" && refusals-- > 0 ? InvalidArgument("status.stages: Invalid value")
+                                             : OkStatus();
+  };
+  Done(Accepted("uid-default-s"));
+  EXPECT_EQ(StatusOf("s")["phase"], "Failed");
+  EXPECT_EQ(StatusOf("s")["verdict"], "InternalError");
+  EXPECT_THAT(StatusOf("s")["message"].get<std::string>(),
+              HasSubstr("status.stages: Invalid value"));
+}
+
+TEST_F(SubmissionControllerTest, ANewOperatorGoesOnWithTheCountedAttempt) {
+  Json submission = Submission("s", {{"runtimeRef", {{"name", "python3"}}}, {"source", ""}});
+  submission["status"] = {{"phase", "Running"}, {"attempt", 2}};
+  Create(submission);
+  Settle();
+  ASSERT_EQ(runner_.submitted.size(), 1U);
+  EXPECT_EQ(runner_.submitted[0].request.attempt, 2);
+}
+
+}  // namespace
+}  // namespace envicutor::op

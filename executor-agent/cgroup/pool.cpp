@@ -1,11 +1,16 @@
 #include "executor-agent/cgroup/pool.h"
 
+#include <algorithm>
+#include <chrono>
+#include <iterator>
+
 #include "common/base/log.h"
 
 namespace envicutor::cgroup {
 namespace {
 constexpr int kDestroyMillis = 10'000;
-}
+constexpr std::chrono::milliseconds kLinger{5};
+}  // namespace
 
 GroupPool::GroupPool(const Group& parent, size_t ready, bool swap_off)
     : parent_(parent), ready_count_(ready), swap_off_(swap_off), worker_([this] { Work(); }) {}
@@ -15,7 +20,8 @@ GroupPool::~GroupPool() {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
-  changed_.notify_all();
+  used_changed_.notify_all();
+  stop_.notify_all();
   worker_.join();
 }
 
@@ -41,54 +47,62 @@ Result<StageGroup> GroupPool::Take() {
     if (!ready_.empty()) {
       StageGroup group = std::move(ready_.front());
       ready_.pop_front();
-      changed_.notify_all();
-      return group;
+      return group;  // the next one is made when this one comes back
     }
   }
   return Make();
 }
 
 void GroupPool::GiveBack(StageGroup group) {
-  {
-    const std::lock_guard lock(mutex_);
-    used_.push_back(std::move(group));
+  const std::lock_guard lock(mutex_);
+  used_.push_back(std::move(group));
+  if (worker_waits_) used_changed_.notify_one();
+}
+
+void GroupPool::DestroyAll(std::deque<StageGroup> groups) {
+  for (StageGroup& old : groups) {
+    old.group = Group();
+    // What is empty goes at once; else its processes are killed and waited for.
+    if (parent_.RemoveChild(old.name).ok()) continue;
+    const Status gone = Destroy(parent_, old.name, kDestroyMillis);
+    if (!gone.ok()) log::Error("control group not removed", {{"error", gone.ToString()}});
   }
-  changed_.notify_all();
+}
+
+void GroupPool::Refill(std::unique_lock<std::mutex>& lock) {
+  while (!stopping_ && ready_.size() < ready_count_) {
+    lock.unlock();
+    Result<StageGroup> made = Make();
+    lock.lock();
+    if (!made.ok()) {  // Take tries again, and says so
+      log::Error("cannot prepare a control group", {{"error", made.status().ToString()}});
+      return;
+    }
+    ready_.push_back(std::move(*made));
+  }
 }
 
 void GroupPool::Work() {
   std::unique_lock lock(mutex_);
-  bool can_make = true;
   while (true) {
-    changed_.wait(lock, [&] {
-      return stopping_ || !used_.empty() || (can_make && ready_.size() < ready_count_);
-    });
-    StageGroup old;
-    if (!used_.empty()) {
-      old = std::move(used_.front());
-      used_.pop_front();
-    } else if (stopping_) {
-      if (ready_.empty()) return;
-      old = std::move(ready_.front());
-      ready_.pop_front();
+    Refill(lock);
+    worker_waits_ = true;
+    used_changed_.wait(lock, [&] { return stopping_ || !used_.empty(); });
+    worker_waits_ = false;
+    // A stage is over when only its init is left, which then takes its namespaces apart: by now
+    // that is done, and what other stages gave back meanwhile goes in the same round.
+    stop_.wait_for(lock, kLinger, [&] { return stopping_; });
+    std::deque<StageGroup> old = std::move(used_);
+    used_.clear();
+    if (stopping_) {
+      std::move(ready_.begin(), ready_.end(), std::back_inserter(old));
+      ready_.clear();
     }
+    const bool last = stopping_ && old.empty();
     lock.unlock();
-    if (!old.name.empty()) {
-      old.group = Group();
-      const Status gone = Destroy(parent_, old.name, kDestroyMillis);
-      if (!gone.ok()) log::Error("control group not removed", {{"error", gone.ToString()}});
-      can_make = true;
-      lock.lock();
-      continue;
-    }
-    Result<StageGroup> made = Make();
+    DestroyAll(std::move(old));
     lock.lock();
-    can_make = made.ok();
-    if (made.ok()) {
-      ready_.push_back(std::move(*made));
-    } else {
-      log::Error("cannot prepare a control group", {{"error", made.status().ToString()}});
-    }
+    if (last) return;
   }
 }
 

@@ -33,12 +33,16 @@ class GroupPool {
  private:
   [[nodiscard]] Result<StageGroup> Make();
   void Work();
+  void DestroyAll(std::deque<StageGroup> groups);
+  void Refill(std::unique_lock<std::mutex>& lock);
 
   const Group& parent_;
   const size_t ready_count_;
   const bool swap_off_;
   std::mutex mutex_;
-  std::condition_variable changed_;
+  std::condition_variable used_changed_;  // told when the worker waits for it, or to stop
+  std::condition_variable stop_;
+  bool worker_waits_ = false;
   std::deque<StageGroup> ready_;
   std::deque<StageGroup> used_;
   uint64_t next_ = 0;

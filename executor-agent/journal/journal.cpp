@@ -104,11 +104,12 @@ Status Journal::Rewrite(const std::string& content) {
   fd_ = std::move(fd);
   file_bytes_ = content.size();
   synced_ = written_;
+  clean_.notify_all();
   return OkStatus();
 }
 
 Status Journal::Append(const std::string& record) {
-  const Status written = WriteAll(fd_.get(), record);
+  Status written = WriteAll(fd_.get(), record);
   if (!written.ok()) {
     // A half-written record would hide all that follow it.
     if (::ftruncate(fd_.get(), static_cast<off_t>(file_bytes_)) != 0) {
@@ -119,7 +120,7 @@ Status Journal::Append(const std::string& record) {
   }
   file_bytes_ += record.size();
   ++written_;
-  changed_.notify_all();
+  if (syncer_waits_) dirty_.notify_one();
   return OkStatus();
 }
 
@@ -177,7 +178,9 @@ Status Journal::CompactIfGrown() {
 void Journal::SyncLoop(const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
   for (;;) {
-    changed_.wait(lock, stop, [this] { return written_ != synced_; });
+    syncer_waits_ = true;
+    dirty_.wait(lock, stop, [this] { return written_ != synced_; });
+    syncer_waits_ = false;
     if (written_ == synced_) return;  // stopped, and nothing is left to do
     const uint64_t target = written_;
     // A descriptor of its own: compaction may replace the file meanwhile.
@@ -189,15 +192,15 @@ void Journal::SyncLoop(const std::stop_token& stop) {
     lock.lock();
     synced_ = std::max(synced_, target);
     sync_status_ = status;
-    changed_.notify_all();
-    changed_.wait_for(lock, stop, kSyncInterval, [] { return false; });
+    clean_.notify_all();
+    pause_.wait_for(lock, stop, kSyncInterval, [] { return false; });
   }
 }
 
 Status Journal::Sync() {
   std::unique_lock lock(mutex_);
   const uint64_t target = written_;
-  changed_.wait(lock, [&] { return synced_ >= target; });
+  clean_.wait(lock, [&] { return synced_ >= target; });
   return sync_status_;
 }
 

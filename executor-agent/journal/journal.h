@@ -88,7 +88,10 @@ class Journal {
   JournalRecovery recovery_;
   UniqueFd lock_;
   mutable std::mutex mutex_;
-  std::condition_variable_any changed_;
+  std::condition_variable_any dirty_;  // something to sync, told when the syncer waits for it
+  std::condition_variable_any clean_;  // something was synced
+  std::condition_variable_any pause_;  // never told: the syncer's rest between two syncs
+  bool syncer_waits_ = false;
   UniqueFd fd_;
   size_t file_bytes_ = 0;
   std::map<std::string, Live> live_;  // by uid

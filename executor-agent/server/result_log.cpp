@@ -35,11 +35,19 @@ void ResultLog::AddResult(const RunKey& key, std::string json) {
   {
     const std::lock_guard lock(mutex_);
     if (const auto old = by_uid_.find(key.uid); old != by_uid_.end()) results_.erase(old->second);
-    progress_.erase(key.uid);
+    DropProgress(key.uid);
     results_[++last_] = {key, std::move(json)};
     by_uid_[key.uid] = last_;
   }
   Wake();
+}
+
+// With its timer: most runs end before that is due, and it would wake a thread for nothing.
+void ResultLog::DropProgress(const std::string& uid) {
+  const auto found = progress_.find(uid);
+  if (found == progress_.end()) return;
+  timers_.Cancel(found->second.timer);
+  progress_.erase(found);
 }
 
 void ResultLog::SetProgress(const RunKey& key, std::string_view stage) {
@@ -47,11 +55,16 @@ void ResultLog::SetProgress(const RunKey& key, std::string_view stage) {
   {
     const std::lock_guard lock(mutex_);
     token = next_token_++;
-    progress_[key.uid] = {key.attempt, token, 0, std::string(stage)};
+    DropProgress(key.uid);
+    Progress& progress = progress_[key.uid];
+    progress = {key.attempt, token, 0, std::string(stage), 0};
+    if (progress_delay_ != Duration::zero()) {
+      progress.timer = timers_.At(clock_.Now() + progress_delay_,
+                                  [this, uid = key.uid, token] { Tell(uid, token); });
+      return;
+    }
   }
-  if (progress_delay_ == Duration::zero()) return Tell(key.uid, token);
-  static_cast<void>(timers_.At(clock_.Now() + progress_delay_,
-                               [this, uid = key.uid, token] { Tell(uid, token); }));
+  Tell(key.uid, token);
 }
 
 void ResultLog::Tell(const std::string& uid, uint64_t token) {
@@ -68,7 +81,7 @@ void ResultLog::Remove(const RunKey& key) {
   const std::lock_guard lock(mutex_);
   if (const auto it = progress_.find(key.uid);
       it != progress_.end() && it->second.attempt <= key.attempt) {
-    progress_.erase(it);
+    DropProgress(key.uid);
   }
   const auto found = by_uid_.find(key.uid);
   if (found == by_uid_.end() || results_[found->second].key.attempt > key.attempt) return;

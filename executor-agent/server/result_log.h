@@ -59,7 +59,9 @@ class ResultLog {
     uint64_t token = 0;     // which SetProgress it was
     uint64_t sequence = 0;  // 0: not told yet
     std::string stage;
+    Timers::Id timer = 0;  // that tells it
   };
+  void DropProgress(const std::string& uid);  // mutex_ held
   struct Waiter {
     uint64_t id = 0;
     uint64_t after = 0;

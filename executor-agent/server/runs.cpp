@@ -118,7 +118,7 @@ TakeAnswer Runs::Take(api::RunRequest request) {
     ArmDeadline(run);
     queue_.push_back(run);
   }
-  changed_.notify_all();
+  queued_.notify_one();
   return {TakeOutcome::kTaken, ""};
 }
 
@@ -202,7 +202,7 @@ void Runs::Work(const std::stop_token& stop) {
     ActivePtr run;
     {
       std::unique_lock lock(mutex_);
-      changed_.wait(lock, stop, [this] { return !queue_.empty(); });
+      queued_.wait(lock, stop, [this] { return !queue_.empty(); });
       if (stop.stop_requested()) return;  // what is queued is lost like what runs
       run = std::move(queue_.front());
       queue_.pop_front();

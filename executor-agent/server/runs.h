@@ -114,7 +114,8 @@ class Runs {
   metrics::AgentMetrics& metrics_;
 
   mutable std::mutex mutex_;
-  std::condition_variable_any changed_;
+  std::condition_variable_any queued_;       // for the workers
+  std::condition_variable_any changed_;      // for WaitDrained: a run or an acknowledgement is done
   std::deque<ActivePtr> queue_;              // taken, for the next worker
   std::map<std::string, ActivePtr> active_;  // by uid: the attempt that counts
   std::map<std::string, int64_t> done_;      // uid to attempt: in the log, not acknowledged

@@ -19,7 +19,7 @@ Timers::Id Timers::At(SteadyTime when, std::function<void()> callback) {
   const std::lock_guard lock(mutex_);
   const Id id = next_id_++;
   index_[id] = queue_.emplace(when, Timer{id, std::move(callback)});
-  changed_.notify_all();
+  if (when < looks_at_) changed_.notify_all();
   return id;
 }
 
@@ -37,12 +37,14 @@ void Timers::Loop(const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
   while (!stop.stop_requested()) {
     if (queue_.empty()) {
+      looks_at_ = SteadyTime::max();
       changed_.wait(lock, stop, [this] { return !queue_.empty(); });
       continue;
     }
     const auto first = queue_.begin();
     const SteadyTime due = first->first;
     if (const Duration left = due - clock_.Now(); left > Duration::zero()) {
+      looks_at_ = due;
       changed_.wait_for(lock, stop, left,
                         [this, due] { return queue_.empty() || queue_.begin()->first < due; });
       continue;

@@ -43,6 +43,8 @@ class Timers {
   std::mutex mutex_;
   std::condition_variable_any changed_;
   Queue queue_;
+  // When the thread will look by itself: an earlier timer wakes it, a later one need not.
+  SteadyTime looks_at_ = SteadyTime::max();
   std::unordered_map<Id, Queue::iterator> index_;
   Id next_id_ = 1;
   std::jthread thread_;  // last: it uses the others

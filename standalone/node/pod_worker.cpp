@@ -23,6 +23,8 @@ constexpr std::chrono::minutes kRestartForgotten{2};
 constexpr std::chrono::seconds kRetryApi{1};
 constexpr std::chrono::seconds kStopGrace{10};
 constexpr std::chrono::hours kNever{24};
+// A busy executor writes hundreds of lines a second: they are read together, this far apart.
+constexpr std::chrono::milliseconds kOutputQuiet{20};
 
 bool WasReady(const Json& status) {
   const Json& conditions = At(status, {"conditions"});
@@ -386,11 +388,16 @@ SteadyTime PodWorker::NextDue() const {
 }
 
 void PodWorker::Wait() {
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(NextDue() - context_.clock->Now());
+  const SteadyTime now = context_.clock->Now();
+  const bool quiet = now < quiet_until_;
+  const SteadyTime due = quiet ? std::min(NextDue(), quiet_until_) : NextDue();
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(due - now);
+  const int output = container_ && !quiet ? container_->output_fd() : -1;
   std::array<pollfd, 3> polled{pollfd{wake_.get(), POLLIN, 0},
                                pollfd{container_ ? container_->control_fd() : -1, POLLIN, 0},
-                               pollfd{container_ ? container_->output_fd() : -1, POLLIN, 0}};
+                               pollfd{output, POLLIN, 0}};
   ::poll(polled.data(), polled.size(), static_cast<int>(std::max<int64_t>(0, left.count())));
+  if (polled[2].revents != 0) quiet_until_ = context_.clock->Now() + kOutputQuiet;
   uint64_t value = 0;
   (void)!::read(wake_.get(), &value, sizeof(value));
 }

@@ -89,6 +89,7 @@ class PodWorker {
   bool stopping_ = false;
   Json reported_;
   SteadyTime report_not_before_;
+  SteadyTime quiet_until_;  // the container's output alone is no reason to wake up before
   SteadyTime remove_not_before_;
   std::jthread thread_;
 };

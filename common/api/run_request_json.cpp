@@ -63,7 +63,10 @@ Status ReadEnv(const Json& object, EnvVars* out) {
       return InvalidArgument("the value of variable \"" + name + "\" has a NUL byte");
     }
     total += name.size() + value.size();
-    if (total > kMaxArgsTotalBytes) return InvalidArgument("variables have too many bytes");
+    if (total > kMaxArgsTotalBytes) {
+      return InvalidArgument("names and values have more than " +
+                             std::to_string(kMaxArgsTotalBytes) + " bytes together");
+    }
     out->emplace_back(std::move(name), std::move(value));
     return OkStatus();
   });
@@ -83,8 +86,13 @@ Status ReadArgs(const Json& object, std::vector<std::string>* out) {
     if (!item.is_string()) return InvalidArgument("must be a string");
     auto arg = item.get<std::string>();
     total += arg.size();
-    if (arg.size() > kMaxArgBytes || total > kMaxArgsTotalBytes) {
-      return InvalidArgument("arguments have too many bytes");
+    if (arg.size() > kMaxArgBytes) {
+      return InvalidArgument("has " + std::to_string(arg.size()) + " bytes, more than " +
+                             std::to_string(kMaxArgBytes));
+    }
+    if (total > kMaxArgsTotalBytes) {
+      return InvalidArgument("arguments have more than " + std::to_string(kMaxArgsTotalBytes) +
+                             " bytes together");
     }
     if (arg.find('\0') != std::string::npos) return InvalidArgument("an argument has a NUL byte");
     out->push_back(std::move(arg));

@@ -32,7 +32,10 @@ Json ScalarToJson(const YAML::Node& node) {
 }
 
 Result<Json> NodeToJson(const YAML::Node& node, int depth) {
-  if (depth > kMaxDepth) return InvalidArgument("YAML is nested too deeply");
+  if (depth > kMaxDepth) {
+    return InvalidArgument("YAML is nested more than " + std::to_string(kMaxDepth) +
+                           " levels deep");
+  }
   if (node.IsMap()) {
     Json object = Json::object();
     for (const auto& entry : node) {

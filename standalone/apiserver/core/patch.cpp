@@ -21,6 +21,11 @@ bool DeeperThan(const Json& value, int depth) {
                      [&](const Json& item) { return DeeperThan(item, depth - 1); });
 }
 
+ApiError TooDeep() {
+  return BadRequestError("the JSON patch nests more than " + std::to_string(kMaxDepth) +
+                         " levels deep");
+}
+
 ApiError PatchFailed(std::string message) {
   ApiError error;
   error.code = 422;
@@ -48,14 +53,14 @@ ApiResult<Json> ApplyJsonPatch(const Json& target, const Json& operations) {
     const std::string op = GetString(operation, "op");
     const std::string path = GetString(operation, "path");
     if (std::count(path.begin(), path.end(), '/') > kMaxDepth) {
-      return BadRequestError("a path of the JSON patch is too deep");
+      return BadRequestError("a path of the JSON patch has more than " + std::to_string(kMaxDepth) +
+                             " parts");
     }
     // Kubernetes' library takes the removal of what is not there as an error too; nlohmann throws.
     try {
       if (op == "copy" || op == "move") {
         const Json& source = result.at(Json::json_pointer(GetString(operation, "from")));
-        if (DeeperThan(source, kMaxDepth))
-          return BadRequestError("the JSON patch nests too deeply");
+        if (DeeperThan(source, kMaxDepth)) return TooDeep();
         if (op == "copy") copied += DumpJson(source).size();
         if (copied > kMaxCopiedBytes) return TooLargeError("a JSON patch copies too much");
       }
@@ -68,7 +73,7 @@ ApiResult<Json> ApplyJsonPatch(const Json& target, const Json& operations) {
       return PatchFailed(op + " operation does not apply: " + path + ": " + error.what());
     }
   }
-  if (DeeperThan(result, kMaxDepth)) return BadRequestError("the JSON patch nests too deeply");
+  if (DeeperThan(result, kMaxDepth)) return TooDeep();
   return result;
 }
 

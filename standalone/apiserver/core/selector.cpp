@@ -20,6 +20,11 @@ std::optional<int64_t> ToInt(std::string_view text) {
   return value;
 }
 
+ApiError TooLong(const std::string& kind, std::string_view text) {
+  return BadRequestError("the " + kind + " selector has " + std::to_string(text.size()) +
+                         " bytes, more than " + std::to_string(kMaxSelectorBytes));
+}
+
 ApiError UnableToParse(std::string_view text, std::string_view why) {
   return BadRequestError("unable to parse requirement: " + std::string(why) + " in selector \"" +
                          std::string(text.substr(0, 256)) + "\"");
@@ -114,7 +119,7 @@ class LabelSelector::Parser {
 };
 
 ApiResult<LabelSelector> LabelSelector::Parse(std::string_view text) {
-  if (text.size() > kMaxSelectorBytes) return BadRequestError("the label selector is too long");
+  if (text.size() > kMaxSelectorBytes) return TooLong("label", text);
   LabelSelector selector;
   API_ASSIGN(selector.requirements_, Parser(text).Parse());
   return selector;
@@ -189,7 +194,7 @@ std::vector<std::string_view> SplitUnescaped(std::string_view text) {
 }  // namespace
 
 ApiResult<FieldSelector> FieldSelector::Parse(std::string_view text, const ResourceInfo& resource) {
-  if (text.size() > kMaxSelectorBytes) return BadRequestError("the field selector is too long");
+  if (text.size() > kMaxSelectorBytes) return TooLong("field", text);
   FieldSelector selector;
   const auto known = Values(Json::object(), resource);
   for (const std::string_view part : SplitUnescaped(text)) {

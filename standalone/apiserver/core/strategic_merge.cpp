@@ -51,7 +51,7 @@ bool IsDirective(const std::string& key) { return key.rfind('$', 0) == 0; }
 class Merger {
  public:
   ApiResult<bool> Object(Json* target, const Json& patch, const std::string& path, int depth) {
-    if (depth > 64) return BadRequestError("the patch is nested too deeply");
+    if (depth > 64) return BadRequestError("the patch is nested more than 64 levels deep");
     if (!target->is_object()) *target = Json::object();
     const std::string directive = GetString(patch, "$patch");
     if (directive == "replace") {

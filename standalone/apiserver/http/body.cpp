@@ -8,6 +8,7 @@
 #include <charconv>
 #include <cmath>
 #include <sstream>
+#include <string>
 
 #include "common/base/encoding.h"
 #include "standalone/apiserver/http/json_reader.h"
@@ -22,6 +23,12 @@ constexpr size_t kMaxDuplicates = 100;
 constexpr size_t kMaxYamlNodes = 200'000;
 // Flow collections nest on yaml-cpp's stack before a depth can be seen in its tree.
 constexpr size_t kMaxYamlFlowDepth = 256;
+constexpr size_t kMaxYamlIndent = 2048;
+
+ApiError TooDeep(const std::string& format, size_t bound) {
+  return BadRequestError("the " + format + " is nested more than " + std::to_string(bound) +
+                         " levels deep");
+}
 
 // YAML 1.2 core scalars, as sigs.k8s.io/yaml reads them (yes and no are strings there too).
 Json Scalar(const YAML::Node& node) {
@@ -59,8 +66,10 @@ Json Scalar(const YAML::Node& node) {
 class YamlReader {
  public:
   ApiResult<Json> Read(const YAML::Node& node, int depth, const std::string& path) {
-    if (depth > kMaxDepth) return BadRequestError("the YAML is nested too deeply");
-    if (++nodes_ > kMaxYamlNodes) return BadRequestError("the YAML has too many nodes");
+    if (depth > kMaxDepth) return TooDeep("YAML", kMaxDepth);
+    if (++nodes_ > kMaxYamlNodes) {
+      return BadRequestError("the YAML has more than " + std::to_string(kMaxYamlNodes) + " nodes");
+    }
     switch (node.Type()) {
       case YAML::NodeType::Scalar:
         return Scalar(node);
@@ -120,7 +129,7 @@ bool BlockTooDeep(std::string_view text) {
       continue;
     }
     leading = leading && (c == ' ' || c == '-' || c == '?');
-    if (leading && ++column > 2048) return true;
+    if (leading && ++column > kMaxYamlIndent) return true;
   }
   return false;
 }
@@ -152,8 +161,10 @@ bool HasMoreDocuments(const std::string& text) {
 
 ApiResult<Body> DecodeYaml(std::string_view bytes) {
   if (!IsUtf8(bytes)) return BadRequestError("error decoding YAML: the body is not UTF-8");
-  if (FlowTooDeep(bytes) || BlockTooDeep(bytes)) {
-    return BadRequestError("the YAML is nested too deeply");
+  if (FlowTooDeep(bytes)) return TooDeep("YAML", kMaxYamlFlowDepth);
+  if (BlockTooDeep(bytes)) {
+    return BadRequestError("the YAML is indented by more than " + std::to_string(kMaxYamlIndent) +
+                           " columns");
   }
   try {
     const std::string text(bytes);
@@ -180,7 +191,7 @@ std::string MediaType(std::string_view content_type) {
 
 ApiResult<Body> DecodeJson(std::string_view bytes) {
   ReadJson read = ReadClientJson(bytes, kMaxDepth);
-  if (read.too_deep) return BadRequestError("the JSON is nested too deeply");
+  if (read.too_deep) return TooDeep("JSON", kMaxDepth);
   if (!read.error.empty()) return BadRequestError("error decoding JSON: " + read.error);
   return Body{std::move(read.value), std::move(read.duplicates)};
 }

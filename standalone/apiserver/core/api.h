@@ -28,6 +28,11 @@ struct WriteOptions {
   std::vector<std::string> duplicate_fields;  // what the body's parser saw, e.g. "spec.a"
   // The caller prints what was stored: Answer::stored instead of Answer::object, where it can be.
   bool stored_is_enough = false;
+  // Who owns what is written: ?fieldManager or the first part of the User-Agent; the API server
+  // itself when nothing is said.
+  std::string manager = "envicutor";
+  // metadata.managedFields of the object is what it shall be: server-side apply has worked it out.
+  bool owned = false;
   std::string user;
   std::vector<std::string> groups;
 };
@@ -96,6 +101,12 @@ class Api {
   [[nodiscard]] ApiResult<Answer> Patch(const ResourceInfo& resource, const std::string& ns,
                                         const std::string& name, const std::string& subresource,
                                         PatchKind kind, const Json& patch,
+                                        const WriteOptions& options);
+  // Server-side apply by options.manager; `config` names what it sets and nothing else. Makes the
+  // object where there is none; 409 where another manager owns a field that changes, unless `force`.
+  [[nodiscard]] ApiResult<Answer> Apply(const ResourceInfo& resource, const std::string& ns,
+                                        const std::string& name, const std::string& subresource,
+                                        const Json& config, bool force,
                                         const WriteOptions& options);
   [[nodiscard]] ApiResult<Answer> Delete(const ResourceInfo& resource, const std::string& ns,
                                          const std::string& name, const DeleteQuery& query);

@@ -1,5 +1,6 @@
 // create.
 #include "standalone/apiserver/core/api.h"
+#include "standalone/apiserver/core/apply/ownership.h"
 #include "standalone/apiserver/core/metadata.h"
 #include "standalone/apiserver/core/object.h"
 #include "standalone/apiserver/core/quota.h"
@@ -94,6 +95,7 @@ ApiResult<Answer> Api::CreateOnce(const ResourceInfo& resource, const std::strin
   Json& metadata = object["metadata"];
   const std::string name = GetString(metadata, "name");
   API_ASSIGN(std::vector<StoreWrite::Guard> guards, CreateGuards(resource, ns, name));
+  const Json asked = At(metadata, {"managedFields"});
   for (const char* member : {"resourceVersion", "selfLink", "managedFields", "deletionTimestamp",
                              "deletionGracePeriodSeconds", "generation"}) {
     metadata.erase(member);
@@ -107,6 +109,10 @@ ApiResult<Answer> Api::CreateOnce(const ResourceInfo& resource, const std::strin
   const bool keeps_status = !resource.has_status || resource.StorageName() == kNodes;
   if (!keeps_status) object.erase("status");
   if (auto error = Admit(resource, nullptr, "", &object, options, &answer.warnings)) return *error;
+  Json managed = options.owned ? asked
+                               : TrackWrite(resource, nullptr, object, asked,
+                                            {options.manager, "", clock_->WallNow()});
+  if (!managed.is_null()) object["metadata"]["managedFields"] = std::move(managed);
   const std::string key = KeyOf(ns, name);
   if (store_->GetHead(resource.StorageName(), key) != nullptr) {
     return AlreadyExistsError(resource.Target(name));

@@ -32,8 +32,8 @@ ApiError Make(int code, std::string reason, std::string message, Json details = 
 
 Json ApiError::ToStatus() const {
   Json status = {{"kind", "Status"},    {"apiVersion", "v1"}, {"metadata", Json::object()},
-                 {"status", "Failure"}, {"message", message}, {"reason", reason},
-                 {"code", code}};
+                 {"status", "Failure"}, {"message", message}, {"code", code}};
+  if (!reason.empty()) status["reason"] = reason;
   if (details.is_object()) status["details"] = details;
   if (retry_after_seconds > 0) status["details"]["retryAfterSeconds"] = retry_after_seconds;
   return status;

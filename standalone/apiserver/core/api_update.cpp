@@ -1,5 +1,6 @@
 // update, patch: one path for both, main resource and subresources.
 #include "standalone/apiserver/core/api.h"
+#include "standalone/apiserver/core/apply/ownership.h"
 #include "standalone/apiserver/core/builtin.h"
 #include "standalone/apiserver/core/metadata.h"
 #include "standalone/apiserver/core/object.h"
@@ -51,7 +52,7 @@ std::optional<ApiError> CheckIdentity(const ResourceInfo& resource, const Json& 
   return std::nullopt;
 }
 
-// What clients do not change: identity and deletion.
+// What clients do not change: identity and deletion; and managedFields, for now.
 void KeepSystemMetadata(const ResourceInfo& resource, const Json& current, Json* object) {
   (*object)["apiVersion"] = resource.ApiVersion();
   (*object)["kind"] = resource.kind;
@@ -59,7 +60,7 @@ void KeepSystemMetadata(const ResourceInfo& resource, const Json& current, Json*
   const Json& old = At(current, {"metadata"});
   for (const char* member :
        {"name", "namespace", "generateName", "uid", "creationTimestamp", "generation",
-        "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion"}) {
+        "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion", "managedFields"}) {
     if (old.contains(member)) {
       metadata[member] = old[member];
     } else {
@@ -67,7 +68,6 @@ void KeepSystemMetadata(const ResourceInfo& resource, const Json& current, Json*
     }
   }
   metadata.erase("selfLink");
-  metadata.erase("managedFields");
 }
 
 // Lets the parts through that the subresource may write; the others stay.
@@ -119,6 +119,7 @@ ApiResult<Answer> Api::Modify(const ResourceInfo& resource, const std::string& n
     const Json& current = Shown(resource, *stored, &scratch);
     API_ASSIGN(Json object, mutation(current));
     if (auto error = CheckIdentity(resource, current, &object)) return *error;
+    Json asked = object["metadata"].value("managedFields", Json());
     KeepSystemMetadata(resource, current, &object);
     Answer answer;
     // Fields first: what is dropped by isolation is still reported.
@@ -133,9 +134,21 @@ ApiResult<Answer> Api::Modify(const ResourceInfo& resource, const std::string& n
         !SameDesiredState(resource, object, current)) {
       object["metadata"]["generation"] = GetInt(object["metadata"], "generation") + 1;
     }
-    if (object == current) {  // nothing changes: no write
+    const Json& present = At(current, {"metadata", "managedFields"});
+    const bool same = object == current;
+    Json managed = options.owned ? std::move(asked)
+                   : same && (!subresource.empty() || asked.is_null() || asked == present)
+                       ? present
+                       : TrackWrite(resource, &current, object, asked,
+                                    {options.manager, subresource, clock_->WallNow()});
+    if (same && SameButTimes(managed, present)) {  // nothing changes: no write
       answer.object = std::move(object);
       return answer;
+    }
+    if (managed.is_null()) {
+      object["metadata"].erase("managedFields");
+    } else {
+      object["metadata"]["managedFields"] = std::move(managed);
     }
     StoreWrite write;
     write.resource = resource.StorageName();
@@ -186,7 +199,7 @@ ApiResult<Answer> Api::Patch(const ResourceInfo& resource, const std::string& ns
   if (kind == PatchKind::kStrategicMerge && resource.crd != nullptr) {
     return UnsupportedMediaTypeError(
         "the body of the request was in an unknown format - accepted media types include: "
-        "application/json-patch+json, application/merge-patch+json");
+        "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml");
   }
   return Modify(
       resource, ns, name, subresource,

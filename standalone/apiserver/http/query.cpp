@@ -1,7 +1,10 @@
 #include "standalone/apiserver/http/query.h"
 
+#include <algorithm>
 #include <charconv>
 
+#include "common/base/encoding.h"
+#include "standalone/apiserver/core/apply/ownership.h"
 #include "standalone/apiserver/http/body.h"
 
 namespace envicutor::standalone {
@@ -10,6 +13,48 @@ namespace {
 ApiError BadParameter(const std::string& name, const std::string& value, std::string_view want) {
   return BadRequestError("the query parameter " + name + "=" + value.substr(0, 128) + " " +
                          std::string(want));
+}
+
+// Names the kind of options in errors.
+ErrorTarget OptionsOf(const http::ServerRequest& request) {
+  const std::string kind = request.method == "POST"    ? "CreateOptions"
+                           : request.method == "PATCH" ? "PatchOptions"
+                                                       : "UpdateOptions";
+  return {"meta.k8s.io", kind, ""};
+}
+
+// The first part of the User-Agent, as far as it can be the name of a manager.
+std::string ManagerOf(std::string_view user_agent) {
+  const std::string_view first = user_agent.substr(0, user_agent.find('/'));
+  std::string manager;
+  for (const char c : first) {
+    if (static_cast<unsigned char>(c) < 0x20 || static_cast<unsigned char>(c) >= 0x7f) continue;
+    if (manager.size() == kMaxManagerBytes) break;
+    manager += c;
+  }
+  return manager;
+}
+
+ApiResult<std::string> FieldManager(const http::ServerRequest& request, bool apply) {
+  std::string manager = request.Query("fieldManager");
+  Causes causes;
+  if (!apply && request.method == "PATCH" && !request.Query("force").empty()) {
+    causes.push_back(schema::ForbiddenError("force", "may not be specified for non-apply patch"));
+  }
+  if (manager.empty() && apply) {
+    causes.push_back(schema::RequiredError("fieldManager", "is required for apply patch"));
+  }
+  if (manager.size() > kMaxManagerBytes) {
+    causes.push_back(schema::TooLongError("fieldManager", "may not be more than 128 bytes"));
+  }
+  if (!IsUtf8(manager) || std::any_of(manager.begin(), manager.end(), [](char c) {
+        return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
+      })) {
+    causes.push_back(schema::InvalidError("fieldManager", ShowValue(manager),
+                                          "should only contain printable characters"));
+  }
+  if (!causes.empty()) return InvalidError(OptionsOf(request), causes);
+  return manager.empty() ? ManagerOf(request.headers.Get("User-Agent")) : std::move(manager);
 }
 
 ApiResult<bool> DryRun(const std::string& value) {
@@ -39,8 +84,10 @@ bool BoolQuery(const http::ServerRequest& request, const std::string& name) {
   return text == "true" || text == "1";
 }
 
-ApiResult<WriteOptions> ReadWriteOptions(const http::ServerRequest& request, const User& user) {
+ApiResult<WriteOptions> ReadWriteOptions(const http::ServerRequest& request, const User& user,
+                                         bool apply) {
   WriteOptions options;
+  API_ASSIGN(options.manager, FieldManager(request, apply));
   options.user = user.name;
   options.groups = user.groups;
   API_ASSIGN(options.dry_run, DryRun(request.Query("dryRun")));

@@ -14,9 +14,10 @@ namespace envicutor::standalone {
 [[nodiscard]] ApiResult<int64_t> IntQuery(const http::ServerRequest& request,
                                           const std::string& name, int64_t fallback);
 [[nodiscard]] bool BoolQuery(const http::ServerRequest& request, const std::string& name);
-// dryRun, fieldValidation and the user.
+// dryRun, fieldValidation, the manager and the user. `apply`: a server-side apply, which needs a
+// fieldManager.
 [[nodiscard]] ApiResult<WriteOptions> ReadWriteOptions(const http::ServerRequest& request,
-                                                       const User& user);
+                                                       const User& user, bool apply);
 // Selectors, versions and pages; the name of a watched single object becomes a field selector.
 [[nodiscard]] ApiResult<ListQuery> ReadListQuery(const http::ServerRequest& request,
                                                  const RequestInfo& info);

@@ -7,6 +7,8 @@ namespace envicutor::standalone {
 
 namespace {
 
+constexpr std::string_view kApplyType = "application/apply-patch+yaml";
+
 void AddWarnings(const std::vector<std::string>& warnings, http::Response* response) {
   // One field for all: 299 is "miscellaneous persistent warning", "-" an unnamed agent.
   std::string value;
@@ -77,7 +79,7 @@ std::optional<ApiError> ApiHandler::ServeResource(const http::ServerRequest& req
   const std::string counted =
       info->subresource.empty() ? resource->plural : resource->plural + "/" + info->subresource;
   if (request.method == "GET") {
-    const auto error = watch && info->subresource.empty() ? ServeWatch(call) : ServeRead(call);
+    auto error = watch && info->subresource.empty() ? ServeWatch(call) : ServeRead(call);
     Count(verb, counted, error ? error->code : 200);
     return error;
   }
@@ -129,7 +131,8 @@ ApiResult<Answer> ApiHandler::ServeWrite(const Call& call) {
     API_ASSIGN(const ListQuery list, ReadListQuery(request, info));
     return api_->DeleteCollection(resource, info.ns, list, query);
   }
-  API_ASSIGN(WriteOptions options, ReadWriteOptions(request, call.user));
+  const bool apply = request.method == "PATCH" && type == kApplyType;
+  API_ASSIGN(WriteOptions options, ReadWriteOptions(request, call.user, apply));
   options.stored_is_enough = sub != "scale";
   if (request.method == "PATCH") {
     if (info.name.empty() || resource.virtual_kind || sub == "log" || sub == "binding" ||
@@ -141,18 +144,20 @@ ApiResult<Answer> ApiHandler::ServeWrite(const Call& call) {
       kind = PatchKind::kJson;
     } else if (type == "application/strategic-merge-patch+json") {
       kind = PatchKind::kStrategicMerge;
-    } else if (type == "application/apply-patch+yaml" || type == "application/apply-patch+cbor") {
-      return UnsupportedMediaTypeError(
-          "server-side apply is not supported by this API server: it keeps no field ownership "
-          "(managedFields). Use client-side apply (kubectl apply without --server-side)");
-    } else if (type != "application/merge-patch+json") {
+    } else if (type != "application/merge-patch+json" && (!apply || sub == "scale")) {
       return UnsupportedMediaTypeError(
           "the body of the request was in an unknown format - accepted media types include: "
-          "application/json-patch+json, application/merge-patch+json, "
-          "application/strategic-merge-patch+json");
+          "application/json-patch+json, application/merge-patch+json, " +
+          std::string(resource.crd != nullptr ? "" : "application/strategic-merge-patch+json, ") +
+          std::string(kApplyType));
     }
-    API_ASSIGN(Body body, DecodeJson(request.body));
+    API_ASSIGN(Body body,
+               apply ? DecodeBody("application/yaml", request.body) : DecodeJson(request.body));
     options.duplicate_fields = std::move(body.duplicate_fields);
+    if (apply) {
+      return api_->Apply(resource, info.ns, info.name, sub, body.json, BoolQuery(request, "force"),
+                         options);
+    }
     if (sub == "scale") {
       return api_->PatchScale(resource, info.ns, info.name, kind, body.json, options);
     }

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <map>
 
 #include "common/base/file.h"
@@ -16,6 +17,10 @@ namespace {
 constexpr int64_t kSchemaVersion = 1;
 // Bounds how much one transaction holds, and so how long its first writer waits.
 constexpr size_t kMaxBatch = 512;
+// A transaction costs a sync of the disk, however much it holds. While several write at once, the
+// next one begins this long after the last, or when this many wait; a writer alone never waits.
+constexpr std::chrono::milliseconds kGather{2};
+constexpr size_t kEnough = 64;
 
 constexpr const char* kSchema =
     "CREATE TABLE IF NOT EXISTS objects (resource TEXT NOT NULL, key TEXT NOT NULL,"
@@ -173,11 +178,13 @@ Result<StorageContent> SqliteStorage::Open(StorageListener* listener) {
 }
 
 void SqliteStorage::Append(StorageWrite write) {
+  size_t waiting = 0;
   {
     const std::lock_guard lock(mutex_);
     waiting_.push_back(std::move(write));
+    waiting = waiting_.size();
   }
-  changed_.notify_one();
+  if (waiting == 1 || waiting == kEnough) changed_.notify_one();  // else it knows
 }
 
 void SqliteStorage::Discard() {
@@ -191,12 +198,20 @@ uint64_t SqliteStorage::transactions() const {
 }
 
 void SqliteStorage::Run() {
+  bool several = false;
+  auto next = std::chrono::steady_clock::now();
   while (true) {
     std::vector<StorageWrite> batch;
     {
       std::unique_lock lock(mutex_);
       changed_.wait(lock, [&] { return stopping_ || !waiting_.empty(); });
-      if (waiting_.empty()) return;
+      if (several) {
+        changed_.wait_until(lock, next, [&] { return stopping_ || waiting_.size() >= kEnough; });
+      }
+      if (waiting_.empty()) {
+        if (stopping_) return;
+        continue;
+      }
       if (waiting_.size() <= kMaxBatch) {
         batch.swap(waiting_);
       } else {
@@ -206,6 +221,8 @@ void SqliteStorage::Run() {
       }
       ++transactions_;
     }
+    several = batch.size() > 1;
+    next = std::chrono::steady_clock::now() + kGather;
     const Status status = Commit(batch);
     if (status.ok()) {
       listener_->OnDurable(batch.back().revision);

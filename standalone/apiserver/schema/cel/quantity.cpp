@@ -1,6 +1,6 @@
 #include "standalone/apiserver/schema/cel/quantity.h"
 
-#include <array>
+#include "common/base/quantity_suffixes.h"
 
 namespace envicutor::standalone::schema::cel {
 namespace {
@@ -8,28 +8,6 @@ namespace {
 using Nanos = Quantity::Nanos;
 constexpr Nanos kNanosPerUnit = 1'000'000'000;
 constexpr Nanos kMax = Nanos{INT64_MAX} * kNanosPerUnit;
-
-struct Suffix {
-  std::string_view text;
-  int base10;
-  int base2;
-};
-constexpr std::array<Suffix, 16> kSuffixes = {{{"", 0, 0},
-                                               {"n", -9, 0},
-                                               {"u", -6, 0},
-                                               {"m", -3, 0},
-                                               {"k", 3, 0},
-                                               {"M", 6, 0},
-                                               {"G", 9, 0},
-                                               {"T", 12, 0},
-                                               {"P", 15, 0},
-                                               {"E", 18, 0},
-                                               {"Ki", 0, 10},
-                                               {"Mi", 0, 20},
-                                               {"Gi", 0, 30},
-                                               {"Ti", 0, 40},
-                                               {"Pi", 0, 50},
-                                               {"Ei", 0, 60}}};
 
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 
@@ -86,12 +64,12 @@ Result<Quantity> ParseQuantity(std::string_view text) {
   }
   if (digits == 0) return bad;
   const std::string_view unit = rest.substr(i);
-  int base2 = 0;
+  int binary_shift = 0;
   bool known = false;
-  for (const Suffix& suffix : kSuffixes) {
+  for (const QuantitySuffix& suffix : kQuantitySuffixes) {
     if (suffix.text != unit) continue;
-    scale += suffix.base10;
-    base2 = suffix.base2;
+    scale += suffix.decimal_exponent;
+    binary_shift = suffix.binary_shift;
     known = true;
     break;
   }
@@ -101,7 +79,7 @@ Result<Quantity> ParseQuantity(std::string_view text) {
     scale += exponent;
   }
   Nanos value = mantissa;
-  for (; base2 >= 10; base2 -= 10) value = Cap(value * 1024);
+  for (; binary_shift >= 10; binary_shift -= 10) value = Cap(value * 1024);
   for (scale += 9; scale > 0 && value < kMax; --scale) value = Cap(value * 10);
   if (value == 0) scale = 0;
   for (; scale < 0 && value != 0; ++scale) {

@@ -1,0 +1,267 @@
+// server-side apply and managedFields: who owns what, conflicts, removal, lists by keys.
+#include "standalone/apiserver/core/apply/field_set.h"
+#include "standalone/apiserver/core/apply/ownership.h"
+#include "standalone/apiserver/core/apply/typed.h"
+#include "tests/unit/apiserver/fixture.h"
+
+namespace envicutor::standalone {
+namespace {
+
+using testing::HasSubstr;
+
+class ApplyTest : public ApiTest {
+ protected:
+  void SetUp() override {
+    ApiTest::SetUp();
+    MustCreate("customresourcedefinitions", WidgetCrd());
+  }
+  ApiResult<Answer> Apply(const std::string& resource, Json config, const std::string& manager,
+                          bool force = false, const std::string& subresource = "",
+                          WriteOptions options = {}) {
+    const ResourcePtr type = Resource(resource);
+    config["kind"] = type->kind;
+    config["apiVersion"] = type->ApiVersion();
+    options.manager = manager;
+    return api_->Apply(*type, type->namespaced ? "default" : "", NameOf(config), subresource,
+                       config, force, options);
+  }
+  Json MustApply(const std::string& resource, const Json& config, const std::string& manager,
+                 bool force = false, const std::string& subresource = "") {
+    ApiResult<Answer> answer = Apply(resource, config, manager, force, subresource);
+    EXPECT_TRUE(answer.ok()) << answer.error().message;
+    return answer.ok() ? answer->object : Json();
+  }
+  static WriteOptions By(const std::string& manager) {
+    WriteOptions options;
+    options.manager = manager;
+    return options;
+  }
+  // fieldsV1 of a manager; null when it owns nothing.
+  static Json Owned(const Json& object, const std::string& manager,
+                    const std::string& operation = "Apply") {
+    for (const Json& entry : At(object, {"metadata", "managedFields"})) {
+      if (entry["manager"] == manager && entry["operation"] == operation) return entry["fieldsV1"];
+    }
+    return nullptr;
+  }
+};
+
+TEST_F(ApplyTest, MakesWhatIsNotThereAndOwnsWhatItSaid) {
+  const ApiResult<Answer> made = Apply("widgets", Widget("a", 3), "one");
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  EXPECT_EQ(made->code, 201);
+  EXPECT_EQ(made->object["spec"]["color"], "red");
+  const Json& managed = made->object["metadata"]["managedFields"];
+  ASSERT_EQ(managed.size(), 1U);
+  EXPECT_EQ(managed[0], (Json{{"manager", "one"},
+                              {"operation", "Apply"},
+                              {"apiVersion", "example.com/v1"},
+                              {"time", "2026-01-01T00:00:00Z"},
+                              {"fieldsType", "FieldsV1"},
+                              {"fieldsV1", {{"f:spec", {{"f:size", Json::object()}}}}}}));
+}
+
+TEST_F(ApplyTest, TheSameAgainWritesNothing) {
+  const Json made = MustApply("widgets", Widget("a", 3), "one");
+  clock_.Advance(std::chrono::seconds(5));
+  const ApiResult<Answer> again = Apply("widgets", Widget("a", 3), "one");
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ(again->code, 200);
+  EXPECT_EQ(again->object, made);
+  EXPECT_EQ(Get("widgets", "a"), made);
+}
+
+TEST_F(ApplyTest, AnothersFieldIsAConflictUnlessForced) {
+  MustApply("configmaps", ConfigMap("a", {{"x", "1"}, {"y", "1"}}), "one");
+  const auto refused = Apply("configmaps", ConfigMap("a", {{"x", "2"}}), "two");
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, 409);
+  EXPECT_EQ(refused.error().message,
+            "Apply failed with 1 conflict: conflict with \"one\": .data.x");
+  EXPECT_EQ(refused.error().details["causes"], Json::array({{{"reason", "FieldManagerConflict"},
+                                                             {"message", "conflict with \"one\""},
+                                                             {"field", ".data.x"}}}));
+  const auto both = Apply("configmaps", ConfigMap("a", {{"x", "2"}, {"y", "2"}}), "two");
+  EXPECT_EQ(both.error().message,
+            "Apply failed with 2 conflicts: conflicts with \"one\":\n- .data.x\n- .data.y");
+  const Json forced = MustApply("configmaps", ConfigMap("a", {{"x", "2"}}), "two", true);
+  EXPECT_EQ(forced["data"], (Json{{"x", "2"}, {"y", "1"}}));
+  EXPECT_EQ(Owned(forced, "one"), (Json{{"f:data", {{"f:y", Json::object()}}}}));
+  EXPECT_EQ(Owned(forced, "two"), (Json{{"f:data", {{"f:x", Json::object()}}}}));
+}
+
+TEST_F(ApplyTest, TheSameValueIsShared) {
+  MustApply("configmaps", ConfigMap("a", {{"x", "1"}}), "one");
+  const Json shared = MustApply("configmaps", ConfigMap("a", {{"x", "1"}}), "two");
+  EXPECT_EQ(Owned(shared, "one"), Owned(shared, "two"));
+  // One of them lets go: it stays, for the other.
+  const Json left = MustApply("configmaps", ConfigMap("a"), "one");
+  EXPECT_EQ(left["data"], (Json{{"x", "1"}}));
+}
+
+TEST_F(ApplyTest, WhatIsNoMoreSaidGoesUnlessAnotherOwnsIt) {
+  MustApply("configmaps", ConfigMap("a", {{"x", "1"}, {"y", "1"}, {"z", "1"}}), "one");
+  MustApply("configmaps", ConfigMap("a", {{"y", "1"}}), "two");
+  ASSERT_TRUE(
+      Patch("configmaps", "a", PatchKind::kMerge, {{"data", {{"u", "1"}}}}, "", By("editor")).ok());
+  const Json left = MustApply("configmaps", ConfigMap("a", {{"x", "1"}}), "one");
+  EXPECT_EQ(left["data"], (Json{{"u", "1"}, {"x", "1"}, {"y", "1"}}));
+}
+
+TEST_F(ApplyTest, UpdatesMoveOwnership) {
+  Json made = MustApply("widgets", Widget("a", 3), "one");
+  ASSERT_TRUE(
+      Patch("widgets", "a", PatchKind::kMerge, {{"spec", {{"size", 4}}}}, "", By("editor")).ok());
+  made = Get("widgets", "a");
+  EXPECT_TRUE(Owned(made, "one").is_null());
+  EXPECT_EQ(Owned(made, "editor", "Update"), (Json{{"f:spec", {{"f:size", Json::object()}}}}));
+  const auto refused = Apply("widgets", Widget("a", 3), "one");
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().message,
+            "Apply failed with 1 conflict: conflict with \"editor\" using example.com/v1 at "
+            "2026-01-01T00:00:00Z: .spec.size");
+}
+
+TEST_F(ApplyTest, ACreateOwnsItsFieldsAndContainers) {
+  const ApiResult<Answer> made = Create("widgets", Widget("a", 3), By("maker"));
+  ASSERT_TRUE(made.ok());
+  const Json leaf = Json::object();
+  EXPECT_EQ(Owned(made->object, "maker", "Update"),
+            (Json{{"f:spec", {{".", leaf}, {"f:size", leaf}, {"f:color", leaf}}}}));
+  // A status is another entry of the same manager.
+  ASSERT_TRUE(Patch("widgets", "a", PatchKind::kMerge, {{"status", {{"phase", "Done"}}}}, "status",
+                    By("maker"))
+                  .ok());
+  const Json now = Get("widgets", "a");
+  ASSERT_EQ(now["metadata"]["managedFields"].size(), 2U);
+  EXPECT_EQ(now["metadata"]["managedFields"][1]["subresource"], "status");
+  EXPECT_EQ(now["metadata"]["managedFields"][1]["fieldsV1"],
+            (Json{{"f:status", {{".", leaf}, {"f:phase", leaf}}}}));
+}
+
+TEST_F(ApplyTest, ElementsOfListsAreOwnedByTheirKeys) {
+  Json pod = Pod("p");
+  pod["spec"]["containers"][0]["env"] = {{{"name", "A"}, {"value", "1"}}};
+  MustApply("pods", pod, "one");
+  ASSERT_FALSE(Get("pods", "p").is_null());
+  Json other = {{"metadata", {{"name", "p"}, {"finalizers", {"x.io/a"}}}},
+                {"spec", {{"containers", Json::array({{{"name", "agent"}, {"image", "other"}}})}}}};
+  const auto refused = Apply("pods", other, "two");
+  ASSERT_FALSE(refused.ok());
+  EXPECT_THAT(refused.error().message, HasSubstr(".spec.containers[name=\"agent\"].image"));
+  other.erase("spec");
+  const Json now = MustApply("pods", other, "two");
+  EXPECT_EQ(Owned(now, "two"),
+            (Json{{"f:metadata", {{"f:finalizers", {{"v:\"x.io/a\"", Json::object()}}}}}}));
+  EXPECT_TRUE(Owned(now, "one")["f:spec"]["f:containers"]["k:{\"name\":\"agent\"}"].contains("."));
+  // The finalizer of another stays when one lets go of its own.
+  MustApply("pods", {{"metadata", {{"name", "p"}, {"finalizers", {"x.io/b"}}}}}, "three");
+  const Json left = MustApply("pods", {{"metadata", {{"name", "p"}}}}, "two");
+  EXPECT_EQ(left["metadata"]["finalizers"], Json::array({"x.io/b"}));
+}
+
+TEST_F(ApplyTest, AStatusIsAppliedThroughItsSubresource) {
+  MustApply("widgets", Widget("a", 3), "one");
+  Json status = {{"metadata", {{"name", "a"}}}, {"status", {{"phase", "Done"}}}};
+  EXPECT_TRUE(MustApply("widgets", status, "two")["status"].is_null());
+  const Json now = MustApply("widgets", status, "two", false, "status");
+  EXPECT_EQ(now["status"]["phase"], "Done");
+  EXPECT_EQ(Owned(now, "two"), (Json{{"f:status", {{"f:phase", Json::object()}}}}));
+  const auto refused =
+      Apply("widgets", {{"metadata", {{"name", "a"}}}, {"status", {{"phase", "No"}}}}, "three",
+            false, "status");
+  EXPECT_EQ(refused.error().message,
+            "Apply failed with 1 conflict: conflict with \"two\" with subresource \"status\": "
+            ".status.phase");
+}
+
+TEST_F(ApplyTest, ADryRunChangesNothing) {
+  WriteOptions options;
+  options.dry_run = true;
+  const auto made = Apply("configmaps", ConfigMap("a", {{"x", "1"}}), "one", false, "", options);
+  ASSERT_TRUE(made.ok());
+  EXPECT_EQ(made->object["data"]["x"], "1");
+  EXPECT_TRUE(Get("configmaps", "a").is_null());
+}
+
+TEST_F(ApplyTest, ObjectsFromBeforeBelongToWhoeverMadeThem) {
+  MustCreate("configmaps", ConfigMap("a", {{"x", "1"}}));
+  Json reset = Get("configmaps", "a");
+  reset["metadata"]["managedFields"] = Json::array({Json::object()});
+  ASSERT_TRUE(Update("configmaps", reset).ok());
+  ASSERT_FALSE(Get("configmaps", "a")["metadata"].contains("managedFields"));
+  // Nobody follows it until somebody applies.
+  ASSERT_TRUE(Patch("configmaps", "a", PatchKind::kMerge, {{"data", {{"y", "1"}}}}).ok());
+  ASSERT_FALSE(Get("configmaps", "a")["metadata"].contains("managedFields"));
+  const auto refused = Apply("configmaps", ConfigMap("a", {{"x", "2"}}), "one");
+  EXPECT_THAT(refused.error().message, HasSubstr("conflict with \"before-first-apply\" using v1"));
+}
+
+TEST_F(ApplyTest, KubectlTakesOverFromItsOwnClientSideApply) {
+  Json map = ConfigMap("a", {{"x", "1"}});
+  map["metadata"]["annotations"] = {
+      {"kubectl.kubernetes.io/last-applied-configuration", DumpJson({{"data", {{"x", "1"}}}})}};
+  ASSERT_TRUE(Create("configmaps", map, By("kubectl-client-side-apply")).ok());
+  EXPECT_FALSE(Apply("configmaps", ConfigMap("a", {{"x", "2"}}), "another").ok());
+  const Json taken = MustApply("configmaps", ConfigMap("a", {{"x", "2"}}), "kubectl");
+  EXPECT_EQ(taken["data"]["x"], "2");
+  // and keeps the annotation up to date, for the way back.
+  EXPECT_THAT(taken["metadata"]["annotations"]["kubectl.kubernetes.io/last-applied-configuration"]
+                  .get<std::string>(),
+              HasSubstr("\"x\":\"2\""));
+}
+
+TEST_F(ApplyTest, WhatCannotBeOwnedIsRefused) {
+  Json config = Widget("a", 1);
+  config["spec"]["sise"] = 1;
+  const auto unknown = Apply("widgets", config, "one");
+  ASSERT_FALSE(unknown.ok());
+  EXPECT_EQ(unknown.error().message,
+            "failed to create typed patch object (default/a; example.com/v1, Kind=Widget): "
+            ".spec.sise: field not declared in schema");
+  Json twice = Pod("p");
+  twice["spec"]["containers"].push_back({{"name", "agent"}, {"image", "b"}});
+  EXPECT_THAT(Apply("pods", twice, "one").error().message, HasSubstr("duplicate entries for key"));
+  Json managed = Widget("a", 1);
+  managed["metadata"]["managedFields"] = Json::array({{{"manager", "x"}}});
+  EXPECT_EQ(Apply("widgets", managed, "one").error().message, "metadata.managedFields must be nil");
+}
+
+TEST_F(ApplyTest, TheOldestManagersBecomeOne) {
+  ASSERT_TRUE(Create("configmaps", ConfigMap("a", {{"k", "0"}}), By("m")).ok());
+  for (int i = 0; i < 12; ++i) {
+    clock_.Advance(std::chrono::seconds(1));
+    const std::string name = "m" + std::to_string(i);
+    ASSERT_TRUE(
+        Patch("configmaps", "a", PatchKind::kMerge, {{"data", {{name, "1"}}}}, "", By(name)).ok());
+  }
+  const Json now = Get("configmaps", "a");
+  EXPECT_EQ(now["metadata"]["managedFields"].size(), kMaxUpdateManagers);
+  EXPECT_FALSE(Owned(now, "ancient-changes", "Update").is_null());
+  EXPECT_FALSE(Owned(now, "m11", "Update").is_null());
+}
+
+TEST(FieldSets, OnlyTheFourFormsOfElements) {
+  EXPECT_TRUE(IsFieldSet({{"f:a", {{".", Json::object()}, {"k:{\"n\":1}", Json::object()}}}}));
+  EXPECT_TRUE(IsFieldSet({{"v:\"x\"", Json::object()}, {"i:0", Json::object()}}));
+  EXPECT_FALSE(IsFieldSet({{"a", Json::object()}}));
+  EXPECT_FALSE(IsFieldSet({{"f:a", 1}}));
+  EXPECT_FALSE(IsFieldSet({{"k:x", Json::object()}}));
+  EXPECT_FALSE(IsFieldSet(Json::array()));
+  Json deep = Json::object();
+  for (int i = 0; i < 200; ++i) deep = Json{{"f:a", std::move(deep)}};
+  EXPECT_FALSE(IsFieldSet(deep));
+}
+
+TEST(FieldSets, Arithmetic) {
+  const Json leaf = Json::object();
+  const Json a = {{"f:x", {{".", leaf}, {"f:y", leaf}}}, {"f:z", leaf}};
+  const Json b = {{"f:x", leaf}};
+  EXPECT_EQ(Difference(a, b), (Json{{"f:x", {{"f:y", leaf}}}, {"f:z", leaf}}));
+  EXPECT_EQ(Intersection(a, b), b);
+  EXPECT_EQ(Union(Difference(a, b), b), a);
+  EXPECT_EQ(Difference(a, a), Json::object());
+}
+
+}  // namespace
+}  // namespace envicutor::standalone

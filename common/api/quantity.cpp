@@ -6,6 +6,7 @@
 
 #include "common/api/decimal.h"
 #include "common/api/limits.h"
+#include "common/base/quantity_suffixes.h"
 
 namespace envicutor::api {
 namespace {
@@ -14,28 +15,6 @@ constexpr size_t kMaxTextBytes = 64;
 constexpr int64_t kNanosPerMilli = 1'000'000;
 // Nanoseconds of any accepted duration fit an int64_t: whoever converts need not check again.
 constexpr int64_t kMaxDurationMillis = INT64_MAX / kNanosPerMilli;
-
-struct Suffix {
-  std::string_view text;
-  int decimal_exponent;  // power of ten
-  int binary_shift;      // power of two
-};
-constexpr std::array<Suffix, 16> kSuffixes = {{{"", 0, 0},
-                                               {"n", -9, 0},
-                                               {"u", -6, 0},
-                                               {"m", -3, 0},
-                                               {"k", 3, 0},
-                                               {"M", 6, 0},
-                                               {"G", 9, 0},
-                                               {"T", 12, 0},
-                                               {"P", 15, 0},
-                                               {"E", 18, 0},
-                                               {"Ki", 0, 10},
-                                               {"Mi", 0, 20},
-                                               {"Gi", 0, 30},
-                                               {"Ti", 0, 40},
-                                               {"Pi", 0, 50},
-                                               {"Ei", 0, 60}}};
 
 struct Unit {
   std::string_view text;
@@ -82,9 +61,9 @@ Result<int64_t> ParseQuantity(std::string_view text) {
   if (!number.ok()) return NotAQuantity(text);
   // A suffix and an exponent together are refused, as Kubernetes does.
   if (number->exponent != 0 && !rest.empty()) return NotAQuantity(text);
-  const auto* const suffix = std::find_if(kSuffixes.begin(), kSuffixes.end(),
-                                          [&](const Suffix& s) { return s.text == rest; });
-  if (suffix == kSuffixes.end()) return NotAQuantity(text);
+  const auto* const suffix = std::find_if(kQuantitySuffixes.begin(), kQuantitySuffixes.end(),
+                                          [&](const QuantitySuffix& s) { return s.text == rest; });
+  if (suffix == kQuantitySuffixes.end()) return NotAQuantity(text);
   number->exponent += suffix->decimal_exponent;
   Result<int64_t> value = ScaleUp(*number, uint64_t{1} << suffix->binary_shift, INT64_MAX);
   if (!value.ok()) return InvalidArgument(Quoted(text) + " is too large: the most is 2^63-1");
@@ -139,7 +118,7 @@ std::string FormatDurationMillis(int64_t millis) {
 
 std::string FormatQuantity(int64_t bytes) {
   if (bytes > 0) {
-    for (auto suffix = kSuffixes.rbegin(); suffix != kSuffixes.rend(); ++suffix) {
+    for (auto suffix = kQuantitySuffixes.rbegin(); suffix != kQuantitySuffixes.rend(); ++suffix) {
       if (suffix->binary_shift == 0) break;
       const int64_t unit = int64_t{1} << suffix->binary_shift;
       if (bytes % unit == 0) return std::to_string(bytes / unit) + std::string(suffix->text);

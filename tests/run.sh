@@ -171,7 +171,7 @@ cache() {
   ENVICUTOR_BIN="$PWD/build/release/bin" /usr/bin/python3 -m pytest tests/cache
 }
 
-# Bounded; ENVICUTOR_CHAOS_SECONDS makes it long.
+# Each fault once; ENVICUTOR_CHAOS_ROUNDS makes it long.
 chaos() { /usr/bin/python3 -m pytest tests/chaos; }
 
 fuzz() {

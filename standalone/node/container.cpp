@@ -195,7 +195,7 @@ std::unique_ptr<Container> Container::Start(NodeContext& context, const PodSpec&
   // Of a start whose node was killed before it said that the command runs.
   (void)EndRecorded(pod_dir);
   std::unique_ptr<Container> container(new Container(context, pod, pod_dir));
-  container->OpenLog(pod);
+  container->OpenLog(pod, true);
   Result<KeptFiles> files = MakeKeptFiles(pod_dir);
   if (!files.ok()) return fail("CreateContainerError", files.status());
   container->output_ = std::move(files->output_read);
@@ -241,7 +241,7 @@ std::unique_ptr<Container> Container::Adopt(NodeContext& context, const PodSpec&
   for (const InitEvent& event : ReadEvents(EventsPath(pod_dir))) {
     if (event.type != InitEvent::Type::kStarted) word = event;
   }
-  container->OpenLog(pod);
+  container->OpenLog(pod, false);
   container->log_->Write(ReadRest(EventsPath(pod_dir)));
   container->log_->Flush();
   *end = container->EndOf(word);
@@ -281,7 +281,7 @@ Status Container::TakeOver(const PodSpec& pod, const std::string& address) {
   process_ = std::make_unique<PodProcess>(record->process.pid, std::move(process), UniqueFd(),
                                           std::move(network), EventsPath(pod_dir_));
   started_ = true;
-  OpenLog(pod);
+  OpenLog(pod, false);
   return record->machine ? Forward(pod, address) : OkStatus();
 }
 
@@ -292,9 +292,10 @@ Status Container::Forward(const PodSpec& pod, const std::string& address) {
   return OkStatus();
 }
 
-void Container::OpenLog(const PodSpec& pod) {
-  log_ = std::make_unique<LogWriter>(LogDir(context_, pod) + "/" + pod.container + ".log",
-                                     *context_.clock, true);
+void Container::OpenLog(const PodSpec& pod, bool anew) {
+  const std::string path = LogDir(context_, pod) + "/" + pod.container + ".log";
+  if (anew) BeginLog(path);
+  log_ = std::make_unique<LogWriter>(path, *context_.clock, true);
 }
 
 Container::~Container() {

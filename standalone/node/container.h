@@ -55,7 +55,7 @@ class Container {
   // Why not; and what it needs is there then.
   [[nodiscard]] Status TakeOver(const PodSpec& pod, const std::string& address);
   [[nodiscard]] Status Forward(const PodSpec& pod, const std::string& address);
-  void OpenLog(const PodSpec& pod);
+  void OpenLog(const PodSpec& pod, bool anew);
   void ReadOutput();
   [[nodiscard]] std::string TerminationMessage() const;
   // Of the last word of its init, which a container that was killed has not.

@@ -132,6 +132,17 @@ void LogWriter::Rotate() {
   size_ = 0;
 }
 
+std::string PreviousLog(const std::string& path) { return path + ".previous"; }
+
+void BeginLog(const std::string& path) {
+  const std::string previous = PreviousLog(path);
+  for (const char* part : {"", ".1"}) {
+    // Where there is none, or it cannot be renamed, there is no log of before.
+    ::unlink((previous + part).c_str());
+    (void)::rename((path + part).c_str(), (previous + part).c_str());
+  }
+}
+
 Result<std::string> ReadLog(const std::string& path, const LogQuery& query) {
   ENVICUTOR_ASSIGN(const std::string current, ReadFile(path, kMaxAnswer));
   std::string text;

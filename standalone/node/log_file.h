@@ -41,6 +41,11 @@ class LogWriter {
   std::string entries_;  // whole lines of the present call
 };
 
+// Of the container before this one, as `kubectl logs --previous` reads it.
+[[nodiscard]] std::string PreviousLog(const std::string& path);
+// A new container begins: what `path` has becomes the previous one's.
+void BeginLog(const std::string& path);
+
 struct LogQuery {
   std::optional<int64_t> tail_lines;
   std::optional<WallTime> since;

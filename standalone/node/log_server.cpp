@@ -1,5 +1,7 @@
 #include "standalone/node/log_server.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <charconv>
@@ -86,10 +88,19 @@ class HttpLogServer final : public LogServer {
       writer->Send(Text(404, "404 page not found\n"));
       return;
     }
-    const Result<LogTarget> target = lookup_(parts[1], parts[2], parts[3]);
+    Result<LogTarget> target = lookup_(parts[1], parts[2], parts[3]);
     if (!target.ok()) {
       writer->Send(Text(404, target.status().message() + "\n"));
       return;
+    }
+    if (request.Query("previous") == "true") {
+      target->path = PreviousLog(target->path);
+      target->over = true;
+      if (::access(target->path.c_str(), F_OK) != 0) {
+        writer->Send(Text(400, "previous terminated container \"" + parts[3] + "\" in pod \"" +
+                                   parts[2] + "\" not found\n"));
+        return;
+      }
     }
     LogQuery query;
     query.tail_lines = Number(request, "tailLines");

@@ -1,6 +1,6 @@
 // Serves the containers' logs to the API server, as a kubelet does:
 //   GET
-//   /containerLogs/NAMESPACE/POD/CONTAINER?tailLines=&follow=&sinceSeconds=&timestamps=&limitBytes=
+//   /containerLogs/NAMESPACE/POD/CONTAINER?tailLines=&follow=&sinceSeconds=&timestamps=&limitBytes=&previous=
 // On a loopback address, over TLS when it is given.
 #pragma once
 

@@ -199,7 +199,7 @@ class ChaosCluster(RealCluster):
 
     def pids(self, part):
         if part == "executor":
-            return executors_of(self.running["node"].pid)
+            return executors_of(self.dir / "node")
         if part in self.running:
             return [self.running[part].pid]
         return [p.pid for n, p in self.plane.processes if n == part]

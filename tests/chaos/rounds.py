@@ -11,37 +11,61 @@ from harness import TERMINAL, differences, of, submission, unique
 from history import History
 
 PER_ROUND = 6
+AT_ONCE = 3
+
+
+def each_once(names, seed, rounds):
+    """Every fault once in as few rounds as `rounds`, at most; then as long_run. Faults of a round are of different
+    parts of the system. The same seed, the same rounds."""
+    chance = random.Random(seed)
+    order = list(names)
+    chance.shuffle(order)
+    plan = [[] for _ in range(max(1, min(rounds, -(-len(order) // AT_ONCE))))]
+    for name in order:
+        fitting = [r for r in plan if subject(name) not in map(subject, r)]
+        min(fitting or plan, key=len).append(name)
+    plan = [(chosen, chance.uniform(1.5, 4)) for chosen in plan]
+    return plan + long_run(names, seed + 1, rounds)[len(plan):]
+
+
+def long_run(names, seed, rounds):
+    """One to three faults a round; round N of a seed does not depend on how many there are."""
+    plan = []
+    for number in range(rounds):
+        chance = random.Random(seed * 1_000_003 + number)
+        chosen = []
+        for name in chance.sample(names, chance.choice((1, 1, 2, 3))):
+            if subject(name) not in map(subject, chosen):
+                chosen.append(name)
+        plan.append((chosen, chance.uniform(0.5, 4)))
+    return plan
+
+
+def subject(fault):
+    """What a fault hurts: "SIGSTOP node" and "kill -9 node" are of one."""
+    words = fault.removeprefix("SIGSTOP ").removeprefix("kill -9 ").split()
+    return " ".join(words[:2]) if words[-1] in ("slow", "cut", "half-open", "flaky") else \
+        words[0] if words[0] == "clock" else " ".join(words)
 
 
 class Rounds:
     def __init__(self, cluster, seed, say=print):
         self.cluster, self.seed, self.say = cluster, seed, say
-        self.random = random.Random(seed)
         self.expected = {}
         self.done = []  # names of the faults, a round each
 
-    def run(self, rounds=None, seconds=None, each_fault=False):
-        """`rounds` rounds, or as many as begin within `seconds`; with each_fault first every fault once.
-        Then all must end well: a list of what did not."""
-        deadline = None if seconds is None else time.monotonic() + seconds
+    def run(self, plan, rounds, first=0):
+        """Rounds number `first` to `rounds` - 1 of the plan. Then all must end well: a list of what did not."""
         faults = all_faults(self.cluster)
-        order = sorted(faults)
-        self.random.shuffle(order)
         with History(self.cluster.kubeconfig) as history:
-            count = 0
-            while (rounds is not None and count < rounds) or (deadline and time.monotonic() < deadline):
-                if each_fault and count < len(order):
-                    chosen = [order[count]]
-                else:
-                    chosen = self.random.sample(order, self.random.choice((1, 1, 2)))
-                self._round(count, chosen, faults)
-                count += 1
+            for number, (chosen, held) in enumerate(plan(sorted(faults), self.seed, rounds)):
+                if number >= first:
+                    self._round(number, chosen, held, faults)
             wrong = self._finish()
             wrong += history.wrong(self.expected)
         return wrong
 
-    def _round(self, number, chosen, faults):
-        held = self.random.uniform(0.5, 4)
+    def _round(self, number, chosen, held, faults):
         self.say(f"round {number} (seed {self.seed}): {', '.join(chosen)} for {held:.1f} s", flush=True)
         self.done.append(chosen)
         items = {}

@@ -16,7 +16,7 @@ def victims(cluster, part):
     processes = {p["name"]: p["pid"] for p in cluster.pids()["processes"]}
     if part != "executor":
         return [processes[part]]
-    return executors_of(processes["node"])
+    return executors_of(cluster.data / "node")
 
 
 @pytest.mark.parametrize("part", ["operator", "apiserver", "executor", "node"])
@@ -31,6 +31,7 @@ def test_kill_9_amid_submissions(cluster, part):
         cluster.create([submission(n, s) for n, s in items[:half]])
         pids = victims(cluster, part)
         assert pids, f"envicutor status shows no process of {part}: {json.dumps(cluster.pids())[:1500]}"
+        executors = victims(cluster, "executor")
         cluster.kill9(pids[0])
         deadline = time.monotonic() + 60
         while True:  # the API server may be the one that is gone
@@ -48,12 +49,16 @@ def test_kill_9_amid_submissions(cluster, part):
             assert time.monotonic() < deadline, done.stderr
             time.sleep(0.5)
         finished = wait_all(cluster, list(marks))
+        seen = history.wrong(marks)
     wrong = []
     for name, i in marks.items():
         code = i % 3
         expect = {"exit_code": code, "stdout": f"{i}\n", "verdict": "Accepted" if code == 0 else "RuntimeError"}
         wrong += [f"{name}: {d}" for d in differences(expect, finished[name]["status"])]
-    wrong += history.wrong(marks)
+    wrong += seen
+    if part == "node":  # executors outlive it, and the next one takes them over
+        wrong += [f"{name}: attempt {attempt}" for name, attempt in history.attempts(marks).items()]
+        wrong += [f"executor {pid} was ended with its node" for pid in executors if pid not in victims(cluster, "executor")]
     assert not wrong, wrong[:10]
     cluster.delete_all()
 

@@ -37,6 +37,81 @@ TEST_F(NodePodsTest, RestartsByPolicyAndCounts) {
   EXPECT_EQ(pod["status"]["containerStatuses"][0]["lastState"]["terminated"]["exitCode"], 1);
 }
 
+TEST_F(NodePodsTest, LogsOfThisContainerAndOfTheOneBefore) {
+  Create("talks",
+         "date +%N; echo second-last; echo last; until [ -e /s/go ]; do sleep 0.02; done; exit 1",
+         "Always",
+         {{"container", {{"volumeMounts", Json::array({{{"name", "s"}, {"mountPath", "/s"}}})}}},
+          {"spec",
+           {{"volumes",
+             Json::array({{{"name", "s"}, {"hostPath", {{"path", dir_ + "/shared"}}}}})}}}});
+  const Json pod = WaitForPhase("talks", "Running");
+  const std::string url = "/api/v1/namespaces/" + std::string(kNs) + "/pods/talks/log";
+  std::string first;
+  while (first.find("last\n") == std::string::npos) first = client_->GetRaw(url).value();
+  EXPECT_EQ(client_->GetRaw(url + "?tailLines=1").value(), "last\n");
+  EXPECT_EQ(client_->GetRaw(url + "?limitBytes=5").value(), first.substr(0, 5));
+  EXPECT_EQ(client_->GetRaw(url + "?sinceTime=2100-01-01T00:00:00Z").value(), "");
+  EXPECT_EQ(client_->GetRaw(url + "?sinceSeconds=3600").value(), first);
+  EXPECT_THAT(client_->GetRaw(url + "?timestamps=true&tailLines=1").value(),
+              ::testing::MatchesRegex("[0-9]{4}-[0-9-]+T[0-9:.]+Z last\n"));
+  EXPECT_THAT(client_->GetRaw(url + "?previous=true").status().ToString(),
+              ::testing::HasSubstr("previous terminated container"));
+  std::ofstream(dir_ + "/shared/go").put('x');
+  WaitFor("talks", [](const Json& object) {
+    const Json& statuses = At(object, {"status", "containerStatuses"});
+    return statuses.is_array() && !statuses.empty() && GetInt(statuses[0], "restartCount") >= 2;
+  });
+  EXPECT_THAT(client_->GetRaw(url + "?previous=true").value(), ::testing::EndsWith("last\n"));
+}
+
+TEST_F(NodePodsTest, AFollowedLogEndsWithThePod) {
+  Create("follow", "echo one; until [ -e /s/go ]; do sleep 0.02; done; echo two", "Never",
+         {{"container", {{"volumeMounts", Json::array({{{"name", "s"}, {"mountPath", "/s"}}})}}},
+          {"spec",
+           {{"volumes",
+             Json::array({{{"name", "s"}, {"hostPath", {{"path", dir_ + "/shared"}}}}})}}}});
+  WaitForPhase("follow", "Running");
+  std::jthread later([this] { std::ofstream(dir_ + "/shared/go").put('x'); });
+  EXPECT_EQ(
+      client_->GetRaw("/api/v1/namespaces/" + std::string(kNs) + "/pods/follow/log?follow=true")
+          .value(),
+      "one\ntwo\n");
+}
+
+TEST_F(NodePodsTest, AContainerThatFailsItsLivenessProbeIsStartedAgain) {
+  // Serves until the file is there, then lives on without an answer.
+  Create(
+      "sick",
+      "python3 -m http.server 18099 --bind $POD_IP --directory /s & "
+      "until [ -e /s/sick ]; do sleep 0.02; done; kill $!; rm /s/sick; exec sleep 1000",
+      "Always",
+      {{"container",
+        {{"volumeMounts", Json::array({{{"name", "s"}, {"mountPath", "/s"}}})},
+         {"env", Json::array({{{"name", "POD_IP"},
+                               {"valueFrom", {{"fieldRef", {{"fieldPath", "status.podIP"}}}}}}})},
+         {"readinessProbe", {{"httpGet", {{"path", "/"}, {"port", 18099}}}, {"periodSeconds", 1}}},
+         {"livenessProbe",
+          {{"httpGet", {{"path", "/"}, {"port", 18099}}},
+           {"periodSeconds", 1},
+           {"failureThreshold", 2},
+           {"initialDelaySeconds", 3}}}}},
+       {"spec",
+        {{"terminationGracePeriodSeconds", 1},
+         {"volumes",
+          Json::array({{{"name", "s"}, {"hostPath", {{"path", dir_ + "/shared"}}}}})}}}});
+  const auto ready = [](const Json& object, int64_t restarts) {
+    const Json& statuses = At(object, {"status", "containerStatuses"});
+    return statuses.is_array() && !statuses.empty() && GetBool(statuses[0], "ready") &&
+           GetInt(statuses[0], "restartCount") == restarts;
+  };
+  WaitFor("sick", [&](const Json& object) { return ready(object, 0); });
+  std::ofstream(dir_ + "/shared/sick").put('x');
+  WaitFor("sick", [&](const Json& object) { return ready(object, 1); });
+  const auto events = client_->GetRaw("/api/v1/namespaces/" + std::string(kNs) + "/events");
+  EXPECT_THAT(events.value(), ::testing::HasSubstr("Liveness probe failed"));
+}
+
 TEST_F(NodePodsTest, VolumesEnvironmentAndReadiness) {
   ASSERT_TRUE(client_
                   ->Create(kube::kConfigMaps, kNs,

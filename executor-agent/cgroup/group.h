@@ -18,6 +18,7 @@ inline constexpr char kControllers[] = "cgroup.controllers";
 inline constexpr char kSubtreeControl[] = "cgroup.subtree_control";
 inline constexpr char kEvents[] = "cgroup.events";
 inline constexpr char kKill[] = "cgroup.kill";
+inline constexpr char kFreeze[] = "cgroup.freeze";
 inline constexpr char kCpuStat[] = "cpu.stat";
 inline constexpr char kMemoryMax[] = "memory.max";
 inline constexpr char kMemorySwapMax[] = "memory.swap.max";

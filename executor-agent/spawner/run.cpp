@@ -14,11 +14,13 @@ namespace envicutor::agent::native {
 namespace {
 
 constexpr size_t kMaxRuns = 1024;
-Run runs[kMaxRuns];  // mostly never touched: the first free one is taken
+// Zero, which is free, and mostly never touched: no constructor, and the first free one is taken.
+alignas(Run) char memory[kMaxRuns * sizeof(Run)];
 
-Run* FreeRun() {
-  for (Run& run : runs) {
-    if (run.pid == 0) return &run;
+Run* FindRun(pid_t pid) {
+  auto* const runs = reinterpret_cast<Run*>(memory);
+  for (size_t i = 0; i < kMaxRuns; ++i) {
+    if (runs[i].pid == pid) return &runs[i];
   }
   return nullptr;
 }
@@ -74,7 +76,7 @@ Failure Start(const Request& request, const char* payload, const int* fds, size_
   if ((request.flags & kHasProgramFd) != 0) ++wanted;
   if ((request.flags & kHasPayloadFd) != 0) ++wanted;
   if (fd_count != wanted) return {EINVAL, "descriptors of the run"};
-  Run* const run = FreeRun();
+  Run* const run = FindRun(0);
   if (run == nullptr) return {EAGAIN, "too many runs"};
   run->request = request;
   memcpy(run->fds, fds, fd_count * sizeof(int));
@@ -117,11 +119,8 @@ void StartRun(const Request& request, const char* payload, const int* fds, size_
 }
 
 void EndRun(pid_t pid) {
-  for (Run& run : runs) {
-    if (run.pid != pid) continue;
-    Release(&run);
-    return;
-  }
+  Run* const run = FindRun(pid);
+  if (run != nullptr) Release(run);
 }
 
 }  // namespace envicutor::agent::native

@@ -110,6 +110,7 @@ Status Stage::Start() {
     return ErrnoStatus(errno, "remove an old meta file");
   std::vector<std::string> env;
   const std::vector<std::string> args = Arguments(&env);
+  Freeze();
   begin_nanos_ = NowNanos();
   const int error_end = spec_.merge_stderr ? child_out.get() : child_err.get();
   ENVICUTOR_ASSIGN(pidfd_, box_.engine->launcher().Spawn(

@@ -46,6 +46,9 @@ class Stage {
 
  private:
   using Killed = StageOutcome::Killed;
+  // How long a program is held at most, and how often is looked whether it can go.
+  static constexpr int64_t kHoldNanos = 2'000'000'000;
+  static constexpr int64_t kHoldLookNanos = 200'000;
 
   [[nodiscard]] int64_t Value(api::Limit limit) const { return spec_.limits.Value(limit); }
   [[nodiscard]] std::vector<std::string> Arguments(std::vector<std::string>* env) const;
@@ -53,6 +56,8 @@ class Stage {
 
   void Loop(int stop_event);
   void NoticeStart();
+  void Freeze();                         // freeze.cpp
+  void ThawWhenSafe(int64_t now_nanos);  // begins the program's time
   void ReadOutput(native::OutputStream* stream, const char* limit);
   void CheckTime(int64_t now_nanos);
   [[nodiscard]] int64_t NextLookNanos(int64_t now_nanos) const;
@@ -78,10 +83,13 @@ class Stage {
 
   int cpu_ = -1;  // the program's own, or -1
   native::Budget budget_;
-  int64_t begin_nanos_ = 0;             // when isolate was started
-  std::optional<int64_t> start_nanos_;  // when the first process was in the box
-  std::optional<int64_t> end_nanos_;    // when isolate had ended
-  int wait_status_ = 0;                 // isolate's
+  bool frozen_ = false;
+  pid_t keeper_ = -1;                       // isolate's, once it was looked up
+  int64_t begin_nanos_ = 0;                 // when isolate was started
+  std::optional<int64_t> populated_nanos_;  // when the first process was seen in the box
+  std::optional<int64_t> start_nanos_;      // when it could run
+  std::optional<int64_t> end_nanos_;        // when isolate had ended
+  int wait_status_ = 0;                     // isolate's
   StageOutcome outcome_;
 };
 

@@ -79,7 +79,7 @@ void Stage::Loop(int stop_event) {
     std::array<pollfd, 6> fds{pollfd{pidfd_.get(), POLLIN, 0}, pollfd{events_.get(), POLLPRI, 0},
                               pollfd{stop_event, POLLIN, 0},   pollfd{stdin_.fd(), POLLOUT, 0},
                               pollfd{stdout_.fd(), POLLIN, 0}, pollfd{stderr_.fd(), POLLIN, 0}};
-    if (start_nanos_) fds[1].fd = -1;
+    if (populated_nanos_) fds[1].fd = -1;
     if (Poll(fds.data(), fds.size(), NextLookNanos(NowNanos())) < 0 && errno != EINTR) {
       Fail(std::string("poll: ") + std::strerror(errno));
       return;
@@ -87,6 +87,7 @@ void Stage::Loop(int stop_event) {
     // What the program did by itself comes first: an exit just before a deadline is an exit.
     if (fds[0].revents != 0) end_nanos_ = NowNanos();
     if (fds[1].revents != 0) NoticeStart();
+    ThawWhenSafe(NowNanos());
     if (fds[3].revents != 0) stdin_.Serve();
     if (fds[4].revents != 0) ReadOutput(&stdout_, "maxStdout");
     if (fds[5].revents != 0) ReadOutput(&stderr_, "maxStderr");
@@ -100,12 +101,15 @@ void Stage::Loop(int stop_event) {
 void Stage::NoticeStart() {
   std::array<char, 256> text;
   const ssize_t got = ::pread(events_.get(), text.data(), text.size(), 0);
-  if (start_nanos_ || got <= 0) return;
-  if (cgroup::FlatKeyed({text.data(), static_cast<size_t>(got)}, "populated") == 1)
-    start_nanos_ = NowNanos();
+  if (populated_nanos_ || got <= 0) return;
+  if (cgroup::FlatKeyed({text.data(), static_cast<size_t>(got)}, "populated") != 1) return;
+  populated_nanos_ = NowNanos();
+  if (!frozen_) start_nanos_ = populated_nanos_;  // a kernel without cgroup.freeze
+  ThawWhenSafe(*populated_nanos_);
 }
 
 int64_t Stage::NextLookNanos(int64_t now) const {
+  if (frozen_ && populated_nanos_) return kHoldLookNanos;
   if (!start_nanos_) return std::max<int64_t>(begin_nanos_ + kSetupNanos - now, 0);
   const int64_t wall = std::max<int64_t>(*start_nanos_ + budget_.wall_nanos - now, 0);
   return std::min(wall, budget_.UntilNextLook(CpuUsedMicros()));
@@ -140,7 +144,7 @@ void Stage::Kill(Killed why, std::string_view limit) {
   outcome_.killed = why;
   outcome_.killed_limit = limit;
   (void)::syscall(SYS_pidfd_send_signal, pidfd_.get(), SIGTERM, nullptr, 0);
-  if (start_nanos_) (void)group_.Kill();
+  if (populated_nanos_) (void)group_.Kill();
 }
 
 void Stage::Fail(std::string error) {

@@ -3,7 +3,6 @@ difference (any more) fails the test."""
 
 OUR_WORDS = "the same code and reason, in our own words: kube-apiserver's are those of Go's libraries"
 GO_TEXT = "kube-apiserver answers unknown paths in plain text; kubectl says the same for both"
-NO_SSA = "server-side apply: no field ownership is kept; 415 says to use client-side apply"
 TYPE_META = "items of built-in lists have apiVersion and kind here; clients set them anyway"
 TABLE_WORDS = "descriptions of table columns are shorter; kubectl prints none of them"
 STRICTER = "refused here with what is wrong; kube-apiserver answers 500 or takes it"
@@ -23,7 +22,6 @@ REASONS = {
     "status codes/empty body": OUR_WORDS,
     "status codes/no kind": OUR_WORDS,
     "status codes/odd content type": "protobuf is taken for the few kinds that kubectl sends so; it is not advertised",
-    "status codes/odd patch type": NO_SSA,
     "status codes/a wrong kind": "400 here as for built-in kinds, 422 there",
     "status codes/a limit that is no number": OUR_WORDS,
     "create and validate/no name": "rules are checked there although the name is missing",
@@ -37,7 +35,6 @@ REASONS = {
     "update/json patch with an odd op": "says which operation failed and why; there it does not",
     "update/json patch that is an object": OUR_WORDS,
     "update/merge patch that is not json": OUR_WORDS,
-    "update/strategic on a custom resource": NO_SSA,
     "update/a status of wrong type": "the enumeration is checked there too; the path is shortened",
     "update/no scale here": "no such subresource here, no such object there; both are 404",
     "configmaps and pods/wrong type": OUR_WORDS,
@@ -64,12 +61,6 @@ REASONS = {
     "scale/scale below": "as a mistake of the Scale here, of the pool there",
     "discovery/resources": DISCOVERY,
     "discovery/a bad crd": "the path names the version here; the same for all versions there",
-    "server-side apply/create": NO_SSA,
-    "server-side apply/same": NO_SSA,
-    "server-side apply/another's conflict": NO_SSA,
-    "server-side apply/another's own": NO_SSA,
-    "server-side apply/forced": NO_SSA,
-    "server-side apply/without a manager": NO_SSA,
     "kubectl/explain the pool": "metadata is explained in fewer words",
-    "kubectl/patch strategic": NO_SSA,
+    "server-side apply/not an object": OUR_WORDS,
 }

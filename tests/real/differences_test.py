@@ -45,6 +45,8 @@ def ask(server, case):
     said = {"code": answer.status}
     if not options.get("volatile"):
         said["body"] = plain(answer.body, server)
+    if options.get("managed"):
+        said["managed"] = managed(answer.body)
     if options.get("sorted"):  # a real server walks maps: causes come in any order
         said["body"].pop("message", None)
         said["body"].get("details", {}).get("causes", []).sort(key=lambda c: json.dumps(c, sort_keys=True))
@@ -53,6 +55,13 @@ def ask(server, case):
     for kept, where in options.get("keep", {}).items():
         server.keep(kept, answer, *where)
     return said
+
+
+def managed(body):
+    """Whose fields are whose; in the order of names, as the entries' own is that of their times."""
+    entries = body.get("metadata", {}).get("managedFields", []) if isinstance(body, dict) else []
+    assert all(entry.pop("time", None) for entry in entries if "time" in entry)
+    return sorted(entries, key=lambda e: (e.get("manager"), e.get("operation"), e.get("subresource", "")))
 
 
 def compare(embedded, real, case):

@@ -84,7 +84,7 @@ ApiResult<Answer> Api::Apply(const ResourceInfo& resource, const std::string& ns
                              const Json& config_as_sent, bool force, const WriteOptions& options) {
   Json config = config_as_sent;
   if (auto error = CheckConfig(resource, ns, name, &config)) return *error;
-  if (auto error = UndeclaredFields(resource, config)) return *error;
+  if (auto error = UndeclaredFields(resource, config_as_sent)) return *error;
   WriteOptions owned = options;
   owned.owned = true;
   const Writer writer{options.manager, subresource, clock_->WallNow()};

@@ -32,7 +32,7 @@ std::string ManagerOf(std::string_view user_agent) {
     if (manager.size() == kMaxManagerBytes) break;
     manager += c;
   }
-  return manager;
+  return manager.empty() ? "unknown" : manager;
 }
 
 ApiResult<std::string> FieldManager(const http::ServerRequest& request, bool apply) {

@@ -77,16 +77,14 @@ struct Conflict {
   Json fields;
 };
 
-// `"NAME" with subresource "S" using v1 at TIME`, as kube-apiserver prints one.
+// `"NAME" with subresource "S" using v1`, as kube-apiserver prints one.
 std::string Shown(const ManagedEntry& entry) {
   std::string text = DumpJson(Json(entry.manager));
   if (!entry.subresource.empty()) {
     text += " with subresource " + DumpJson(Json(entry.subresource));
   }
   if (entry.apply) return text;
-  text += " using " + entry.api_version;
-  if (!entry.time.empty()) text += " at " + entry.time;
-  return text;
+  return text + " using " + entry.api_version;
 }
 
 ApiError ConflictsError(const std::vector<Conflict>& conflicts) {

@@ -42,6 +42,13 @@ class Connection {
   // Bytes that the kernel took from us since it was opened.
   [[nodiscard]] uint64_t sent() const { return wire_.sent; }
 
+  // Room for one read, kept as long as the connection.
+  static constexpr size_t kReadBytes = 16U << 10U;  // a TLS record has at most as many
+  [[nodiscard]] char* scratch() {
+    if (!scratch_) scratch_.reset(new char[kReadBytes]);
+    return scratch_.get();
+  }
+
   // The transport under TLS.
   struct Wire {
     UniqueFd fd;
@@ -62,6 +69,7 @@ class Connection {
 
   Wire wire_;
   SslPtr ssl_;
+  std::unique_ptr<char[]> scratch_;
   bool wait_first_ = false;  // the answer to what was just sent cannot be there yet
 };
 

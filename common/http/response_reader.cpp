@@ -10,7 +10,6 @@ namespace {
 
 namespace beast = boost::beast;
 
-constexpr size_t kReadBytes = 16U << 10U;  // a TLS record has at most as many
 constexpr size_t kMaxReserve = 1U << 20U;
 constexpr int kMaxInterim = 16;
 constexpr int kSwitchingProtocols = 101;
@@ -34,7 +33,7 @@ void PieceBody::reader::init(const boost::optional<uint64_t>& length, beast::err
 }
 
 ResponseReader::ResponseReader(bool head, uint64_t max_body)
-    : head_(head), max_body_(max_body), buffer_(kMaxHeaderBytes + kReadBytes) {
+    : head_(head), max_body_(max_body), buffer_(kMaxHeaderBytes + Connection::kReadBytes) {
   Restart();
 }
 
@@ -60,33 +59,40 @@ Headers ResponseReader::TakeHeaders() const {
 }
 
 Status ResponseReader::Step(Connection& connection, const Waiter& waiter) {
-  const size_t room = std::min(kReadBytes, buffer_.max_size() - buffer_.size());
-  const auto space = buffer_.prepare(room);
-  ENVICUTOR_ASSIGN(const size_t count,
-                   connection.Read(static_cast<char*>(space.data()), space.size(), waiter));
-  if (count == 0) return End();
-  touched_ = true;
-  buffer_.commit(count);
-  return Parse();
+  char* const scratch = connection.scratch();
+  ENVICUTOR_ASSIGN(const size_t count, connection.Read(scratch, Connection::kReadBytes, waiter));
+  return count == 0 ? End() : Feed({scratch, count});
 }
 
 Status ResponseReader::Feed(std::string_view bytes) {
-  while (!bytes.empty() && !done()) {
-    const size_t count = std::min({kReadBytes, bytes.size(), buffer_.max_size() - buffer_.size()});
+  touched_ = touched_ || !bytes.empty();
+  // Nearly always all of it is parsed where it is; what is left waits in buffer_ for the rest.
+  if (buffer_.size() == 0) ENVICUTOR_RETURN_IF_ERROR(Parse(&bytes));
+  while (!bytes.empty()) {
+    const size_t room = buffer_.max_size() - buffer_.size();
+    if (done()) {
+      surplus_ = true;
+      return OkStatus();
+    }
+    if (room == 0) return Unavailable("the response is not HTTP/1.1: a line without an end");
+    const size_t count = std::min(bytes.size(), room);
     std::memcpy(buffer_.prepare(count).data(), bytes.data(), count);
-    touched_ = true;
     buffer_.commit(count);
     bytes.remove_prefix(count);
-    ENVICUTOR_RETURN_IF_ERROR(Parse());
+    std::string_view waiting(static_cast<const char*>(buffer_.data().data()), buffer_.size());
+    ENVICUTOR_RETURN_IF_ERROR(Parse(&waiting));
+    buffer_.consume(buffer_.size() - waiting.size());
   }
   return OkStatus();
 }
 
-Status ResponseReader::Parse() {
-  while (buffer_.size() >= wanted_) {
+// Takes away what it used.
+Status ResponseReader::Parse(std::string_view* bytes) {
+  while (bytes->size() >= wanted_ && !done()) {
     beast::error_code error;
-    const size_t used = parser_->put(buffer_.data(), error);
-    buffer_.consume(used);
+    const size_t used =
+        parser_->put(boost::asio::const_buffer(bytes->data(), bytes->size()), error);
+    bytes->remove_prefix(used);
     if (error == beast::http::error::need_more) {
       wanted_ = BytesToGoOn(*parser_);
       break;
@@ -94,7 +100,7 @@ Status ResponseReader::Parse() {
     wanted_ = 1;
     if (error) return StatusOf(error, max_body_);
     if (parser_->is_done()) {
-      if (status() / 100 != 1) return OkStatus();
+      if (status() / 100 != 1) break;
       if (status() == kSwitchingProtocols || ++interim_ > kMaxInterim) {
         return Unavailable("the server sent the interim response " + std::to_string(status()));
       }

@@ -64,7 +64,9 @@ class ResponseReader {
   // Anything at all was received.
   [[nodiscard]] bool touched() const { return touched_; }
   // After done(): the connection can carry another request.
-  [[nodiscard]] bool reusable() const { return buffer_.size() == 0 && parser_->keep_alive(); }
+  [[nodiscard]] bool reusable() const {
+    return !surplus_ && buffer_.size() == 0 && parser_->keep_alive();
+  }
   // After header_done().
   [[nodiscard]] int status() const { return static_cast<int>(parser_->get().result_int()); }
   [[nodiscard]] Headers TakeHeaders() const;
@@ -72,7 +74,7 @@ class ResponseReader {
 
  private:
   void Restart();
-  [[nodiscard]] Status Parse();
+  [[nodiscard]] Status Parse(std::string_view* bytes);
 
   const bool head_;
   const uint64_t max_body_;
@@ -81,6 +83,7 @@ class ResponseReader {
   size_t wanted_ = 1;  // bytes in buffer_ before parser_ goes on
   int interim_ = 0;    // 1xx responses so far
   bool touched_ = false;
+  bool surplus_ = false;  // more came than one response
 };
 
 }  // namespace envicutor::http

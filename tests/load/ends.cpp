@@ -32,7 +32,8 @@ void Ends::Run(kube::Client& client, const std::string& ns, kube::WatchOptions o
   }
   const std::lock_guard lock(mutex_);
   status_ = status.WithContext("the watch ended");
-  ended_.notify_all();
+  changed_.notify_all();
+  for (const auto& [name, waiter] : waiting_) waiter->notify_one();
 }
 
 void Ends::OnEvent(const kube::WatchEvent& event) {
@@ -56,13 +57,20 @@ void Ends::OnEvent(const kube::WatchEvent& event) {
   end.changes = changes;
   ends_.emplace(name, std::move(end));
   changes_.erase(name);
-  ended_.notify_all();
+  changed_.notify_all();
+  if (const auto waiter = waiting_.find(name); waiter != waiting_.end()) {
+    waiter->second->notify_one();
+  }
 }
 
 Result<End> Ends::Wait(const std::string& name, SteadyTime deadline) {
   std::unique_lock lock(mutex_);
   const auto over = [&] { return ends_.contains(name) || !status_.ok(); };
-  if (!ended_.wait_until(lock, deadline, over)) {
+  std::condition_variable ended;
+  waiting_[name] = &ended;
+  const bool in_time = ended.wait_until(lock, deadline, over);
+  waiting_.erase(name);
+  if (!in_time) {
     return Status(Code::kDeadlineExceeded, "submission " + name + " has not finished");
   }
   if (!ends_.contains(name)) return status_;
@@ -72,7 +80,7 @@ Result<End> Ends::Wait(const std::string& name, SteadyTime deadline) {
 Status Ends::WaitForAll(size_t count, SteadyTime deadline) {
   std::unique_lock lock(mutex_);
   const auto over = [&] { return ends_.size() >= count || !status_.ok(); };
-  if (!ended_.wait_until(lock, deadline, over)) {
+  if (!changed_.wait_until(lock, deadline, over)) {
     return {Code::kDeadlineExceeded, std::to_string(count - ends_.size()) + " of " +
                                          std::to_string(count) + " have not finished"};
   }

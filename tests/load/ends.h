@@ -28,7 +28,8 @@ class Ends {
   // Watches `ns` for what `selector` matches, from now on. The client must outlive it.
   [[nodiscard]] Status Start(kube::Client& client, const std::string& ns,
                              const std::string& selector);
-  // Waits until `name` has ended. DeadlineExceeded at `deadline`, or why the watch ended.
+  // Waits until `name` has ended, one thread for one name. DeadlineExceeded at `deadline`, or why
+  // the watch ended.
   [[nodiscard]] Result<End> Wait(const std::string& name, SteadyTime deadline);
   [[nodiscard]] Status WaitForAll(size_t count, SteadyTime deadline);
   [[nodiscard]] std::unordered_map<std::string, End> Take();
@@ -39,7 +40,9 @@ class Ends {
   void OnEvent(const kube::WatchEvent& event);
 
   std::mutex mutex_;
-  std::condition_variable ended_;
+  std::condition_variable changed_;  // of WaitForAll
+  // Each thread is woken by the end that it waits for, and by no other.
+  std::unordered_map<std::string, std::condition_variable*> waiting_;
   std::unordered_map<std::string, int> changes_;  // of those that have not ended
   std::unordered_map<std::string, End> ends_;
   Status status_;

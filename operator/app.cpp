@@ -95,12 +95,13 @@ class OperatorApp final : public App {
                                 runtime_controller_, builds_, ttl_, events_.get(), metrics_, clock,
                                 live}),
         pool_controller_(
-            {client, *pools_, *executors_, dispatcher_, events_.get(), metrics_, clock, options_}),
+            {client, *pools_, *executors_, dispatcher_, events_.get(), metrics_, clock, live}),
         environment_sync_([this] { return LiveEnvironments(); },
                           [this] { return dispatcher_.Agents(); }),
         changes_(live.OnChange([this](const Options& now) {
           dispatcher_.SetBounds(DispatcherOptionsOf(now).core);
           ttl_.SetDefault(now.submissions.ttl_seconds_after_finished);
+          pool_controller_.Wake();
         })) {}
 
   ~OperatorApp() override {

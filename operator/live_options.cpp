@@ -47,11 +47,15 @@ Options Merged(const Options& running, Options given, LiveOptions::Outcome* outc
   given.submissions.workers = running.submissions.workers;
   take("submissions", merged.submissions, given.submissions);
   keep("submissions.workers", running.submissions.workers, workers);
+  // Its store is the builder's too.
+  const std::string store =
+      std::exchange(given.executor.store_host_path, running.executor.store_host_path);
+  take("executor", merged.executor, given.executor);
+  keep("executor.storeHostPath", running.executor.store_host_path, store);
   keep("kubeconfig", running.kubeconfig, given.kubeconfig);
   keep("operatorNamespace", running.operator_namespace, given.operator_namespace);
   keep("executorNamespace", running.executor_namespace, given.executor_namespace);
   keep("executorTls", running.executor_tls, given.executor_tls);
-  keep("executor", running.executor, given.executor);
   keep("builder", running.builder, given.builder);
   keep("cache", running.cache, given.cache);
   keep("listen", running.listen, given.listen);

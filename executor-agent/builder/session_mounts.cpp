@@ -111,7 +111,13 @@ Status EnterSessionMounts(const SessionSpec& spec) {
     ENVICUTOR_ASSIGN(cache, OpenPath(url.substr(7, url.find('?') - 7)));
   }
   if (!spec.nixpkgs_dir.empty()) {
-    ENVICUTOR_ASSIGN(nixpkgs, OpenPath(spec.nixpkgs_dir));
+    Result<UniqueFd> opened = OpenPath(spec.nixpkgs_dir);
+    if (!opened.ok()) {
+      return opened.status().WithContext(
+          "builder.nixpkgs is not on this node: put the folder into the store of every node that "
+          "builds, or set builder.nixpkgs to the URL of an archive");
+    }
+    nixpkgs = std::move(*opened);
   }
   for (const std::string& folder : spec.hidden_dirs) ENVICUTOR_RETURN_IF_ERROR(Hide(folder));
   ENVICUTOR_RETURN_IF_ERROR(

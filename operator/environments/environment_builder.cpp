@@ -358,6 +358,11 @@ void EnvironmentBuilder::Ended(const std::string& hash, PodOutcome outcome) {
       build.doubted = build.doubted && outcome.state.phase != BuildState::Phase::kReady;
       build.ended = deps_.clock.Now();
       build.state = std::move(outcome.state);
+      if (outcome.infrastructure) {
+        build.state.message +=
+            " (tried " + std::to_string(build.failures) + " times" +
+            (build.state.node.empty() ? "" : ", last on node " + build.state.node) + ")";
+      }
     }
     log::Info("environment: build ended",
               {{"environment", hash},

@@ -94,7 +94,7 @@ SteadyTime PoolController::ReconcileAll() {
 void PoolController::ReconcilePool(const Json& object, const std::vector<Json>& pods,
                                    SteadyTime now, SteadyTime* again) {
   PoolSpec spec = PoolSpecFromJson(object);
-  spec.template_hash = TemplateHash(object, spec, deps_.options);
+  spec.template_hash = TemplateHash(object, spec, *deps_.options.Get());
   Pool& pool = known_[spec.name];
   std::vector<PoolPod> views;
   views.reserve(pods.size());
@@ -133,8 +133,9 @@ void PoolController::RemoveOrphans(const std::string& pool, const std::vector<Js
 
 void PoolController::CreatePod(const Json& pool, const PoolSpec& spec, const std::string& name,
                                PoolState* state) {
-  const Result<Json> created = deps_.client.Create(kube::kPods, deps_.options.executor_namespace,
-                                                   ExecutorPod(pool, spec, name, deps_.options));
+  const std::shared_ptr<const Options> options = deps_.options.Get();
+  const Result<Json> created = deps_.client.Create(kube::kPods, options->executor_namespace,
+                                                   ExecutorPod(pool, spec, name, *options));
   if (created.ok()) {
     deps_.pods.Observe(*created);
     log::Info("executor pod created", {{"pod", name}, {"pool", spec.name}});

@@ -16,7 +16,7 @@
 #include "common/kube/recorder.h"
 #include "common/metrics/metrics.h"
 #include "operator/dispatch/dispatcher.h"
-#include "operator/options.h"
+#include "operator/live_options.h"
 #include "operator/pools/pool_plan.h"
 
 namespace envicutor::op {
@@ -29,7 +29,7 @@ struct PoolControllerDeps {
   kube::EventRecorder* events = nullptr;
   const metrics::OperatorMetrics& metrics;
   const Clock& clock;
-  const Options& options;
+  OptionsRef options;
 };
 
 // Thread-safe.

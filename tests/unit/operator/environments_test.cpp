@@ -196,6 +196,25 @@ TEST_F(EnvironmentBuilderTest, RetriesWhatIsNotTheEnvironmentsFault) {
   EXPECT_EQ(builder_->Ensure(spec).phase, BuildState::Phase::kReady);
 }
 
+TEST_F(EnvironmentBuilderTest, WhatFailsForGoodNamesItsNodeAndHowOftenItWasTried) {
+  const api::EnvironmentSpec spec = Packages("bash");
+  const std::string hash = builder_->HashOf(spec);
+  static_cast<void>(builder_->Ensure(spec));
+  for (int attempt = 0; attempt < 4; ++attempt) {
+    clock_.Advance(std::chrono::minutes(2));
+    Work();
+    ASSERT_EQ(Pods().size(), 1U) << attempt;
+    client_.objects.at(FakeClient::KeyFor(kube::kPods, options_.executor_namespace,
+                                          BuilderName(hash)))["spec"]["nodeName"] = "n1";
+    End(BuilderName(hash), Message("InternalError", "builder.nixpkgs is not on this node"));
+    Work();
+  }
+  const BuildState state = builder_->Ensure(spec);
+  EXPECT_EQ(state.phase, BuildState::Phase::kFailed);
+  EXPECT_TRUE(state.infrastructure);
+  EXPECT_EQ(state.message, "builder.nixpkgs is not on this node (tried 4 times, last on node n1)");
+}
+
 TEST_F(EnvironmentBuilderTest, AdoptsARunningPodAfterARestart) {
   const api::EnvironmentSpec spec = Packages("bash");
   const std::string hash = builder_->HashOf(spec);

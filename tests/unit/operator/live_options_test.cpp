@@ -26,21 +26,25 @@ TEST(LiveOptions, WhatCanChangeDoesAndTheRestIsNamed) {
 scheduling: {namespaceWeights: {contest: 2.5}, inFlightPerNamespace: {default: 7, overrides: {contest: 0}}}
 submissions: {ttlSecondsAfterFinished: 60, workers: 9}
 limits: {run: {default: {memory: 128Mi}}}
-executor: {image: another}
+executor: {image: another, storeHostPath: /elsewhere}
+builder: {concurrency: 3}
 )");
   ASSERT_TRUE(outcome.ok()) << outcome.status().ToString();
-  EXPECT_THAT(outcome->changed, ElementsAre("limits.run", "scheduling", "submissions"));
-  EXPECT_THAT(outcome->needs_restart, ElementsAre("submissions.workers", "executor"));
+  EXPECT_THAT(outcome->changed, ElementsAre("limits.run", "scheduling", "submissions", "executor"));
+  EXPECT_THAT(outcome->needs_restart,
+              ElementsAre("submissions.workers", "executor.storeHostPath", "builder"));
   EXPECT_THAT(heard, ElementsAre(7));
   const auto now = live.Get();
   EXPECT_EQ(now->submissions.ttl_seconds_after_finished, 60);
   EXPECT_EQ(now->submissions.workers, before->submissions.workers);
-  EXPECT_EQ(now->executor, before->executor);
+  EXPECT_EQ(now->executor.image, "another");
+  EXPECT_EQ(now->executor.store_host_path, before->executor.store_host_path);
   EXPECT_EQ(now->run_limits.defaults.Value(api::Limit::kMemory), 128 << 20);
   EXPECT_EQ(now->scheduling.namespace_weights.at("contest"), 2.5);
   EXPECT_EQ(before->scheduling.in_flight.each, 0);  // who holds the old one sees no change
 
-  EXPECT_THAT(live.Offer(kTls)->changed, ElementsAre("limits.run", "scheduling", "submissions"));
+  EXPECT_THAT(live.Offer(kTls)->changed,
+              ElementsAre("limits.run", "scheduling", "submissions", "executor"));
 }
 
 TEST(LiveOptions, ABadFileChangesNothing) {

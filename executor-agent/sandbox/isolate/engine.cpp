@@ -16,6 +16,7 @@
 #include "common/base/file.h"
 #include "common/base/log.h"
 #include "executor-agent/sandbox/isolate/meta.h"
+#include "executor-agent/sandbox/native/seccomp_filter.h"
 #include "executor-agent/sandbox/shared.h"
 
 namespace envicutor::agent::isolate {
@@ -89,7 +90,10 @@ Result<std::shared_ptr<Engine>> Engine::Make(const SandboxOptions& options) {
   engine->extractor_path_ = options.extractor_binary.empty() ? BesideOwnBinary("envicutor-extract")
                                                              : options.extractor_binary;
   engine->cpus_ = std::make_unique<CpuSlots>(options.pin_cpus, options.slots);
-  engine->launcher_ = std::make_unique<Launcher>();
+  ENVICUTOR_ASSIGN(
+      std::vector<sock_filter> filter,
+      native::CompileSeccompFilter(engine->cpus_->pins(), native::FilterFor::kIsolate));
+  engine->launcher_ = std::make_unique<Launcher>(std::move(filter));
   ENVICUTOR_RETURN_IF_ERROR(engine->launcher_->Enter());
   Engine* const made = engine.get();
   ENVICUTOR_RETURN_IF_ERROR(engine->launcher_->Do([made] { return made->FillHub(); }));

@@ -1,6 +1,7 @@
 #include "executor-agent/sandbox/isolate/launcher.h"
 
 #include <fcntl.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <sched.h>
 #include <sys/mount.h>
@@ -27,6 +28,7 @@ struct Program {
   const int* streams;
   pid_t parent;
   int cpu;
+  const sock_fprog* filter;
 };
 
 // In the child that shares our memory until execve: system calls only. All signals are blocked.
@@ -53,6 +55,11 @@ struct Program {
   sigset_t none;
   ::sigemptyset(&none);
   (void)::sigprocmask(SIG_SETMASK, &none, nullptr);
+  // isolate's own filter stops a few calls only.
+  if (::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, program.filter) != 0) {
+    *error = errno;
+    ::_exit(1);
+  }
   ::execve(program.argv[0], program.argv, program.env);
   *error = errno;
   ::_exit(1);
@@ -77,7 +84,8 @@ Result<std::vector<char*>> Pointers(const std::vector<std::string>& strings) {
 
 }  // namespace
 
-Launcher::Launcher() : thread_([this] { Work(); }) {}
+Launcher::Launcher(std::vector<sock_filter> filter)
+    : filter_(std::move(filter)), thread_([this] { Work(); }) {}
 
 Launcher::~Launcher() {
   {
@@ -138,8 +146,9 @@ Result<UniqueFd> Launcher::Spawn(const std::vector<std::string>& argv,
   UniqueFd pidfd;
   const Status started = Do([&]() -> Status {
     int error = 0;
-    const pid_t pid =
-        Fork({arguments.data(), variables.data(), streams.data(), ::getpid(), cpu}, &error);
+    const sock_fprog filter{static_cast<unsigned short>(filter_.size()), filter_.data()};
+    const pid_t pid = Fork(
+        {arguments.data(), variables.data(), streams.data(), ::getpid(), cpu, &filter}, &error);
     if (pid < 0) return ErrnoStatus(errno, "vfork");
     pidfd = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
     if (error == 0 && pidfd.valid()) return OkStatus();

@@ -4,6 +4,8 @@
 // SIGTERM when this thread ends, however the agent dies.
 #pragma once
 
+#include <linux/filter.h>
+
 #include <array>
 #include <condition_variable>
 #include <deque>
@@ -22,7 +24,8 @@ namespace envicutor::agent::isolate {
 // Thread-safe.
 class Launcher {
  public:
-  Launcher();
+  // `filter`: the system-call filter of all that is started, a program of classic BPF.
+  explicit Launcher(std::vector<sock_filter> filter);
   ~Launcher();
   Launcher(const Launcher&) = delete;
   Launcher& operator=(const Launcher&) = delete;
@@ -43,6 +46,7 @@ class Launcher {
  private:
   void Work();
 
+  std::vector<sock_filter> filter_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<std::packaged_task<Status()>> tasks_;

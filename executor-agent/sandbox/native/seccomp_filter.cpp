@@ -45,6 +45,10 @@ constexpr const char* kRefused[] = {
     "create_module", "reboot", "syslog", "acct", "settimeofday", "clock_settime", "clock_adjtime",
     "adjtimex", "sethostname", "setdomainname", "iopl", "ioperm", "vhangup", "_sysctl"};
 
+// Of those, what isolate makes a box with. It needs clone3, clone's flags and flock, too.
+constexpr const char* kForIsolate[] = {"mount",  "umount2", "pivot_root",
+                                       "chroot", "setns",   "unshare"};
+
 constexpr uint32_t kNamespaceFlags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET |
                                      CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
 // The others have no use in a box, AF_VSOCK and AF_ALG among them.
@@ -151,7 +155,7 @@ void Search(std::span<const Range> ranges, Assembler::Label otherwise, Assembler
 
 }  // namespace
 
-Result<std::vector<sock_filter>> CompileSeccompFilter(bool pinned) {
+Result<std::vector<sock_filter>> CompileSeccompFilter(bool pinned, FilterFor whom) {
   constexpr Assembler::Label kNext = Assembler::kNext;
   Assembler out;
   const Assembler::Label allow = out.NewLabel(), eperm = out.NewLabel(), enosys = out.NewLabel(),
@@ -164,15 +168,17 @@ Result<std::vector<sock_filter>> CompileSeccompFilter(bool pinned) {
     if (number >= 0) calls[static_cast<uint32_t>(number)] = verdict;
   };
   for (const char* name : kRefused) judge(name, eperm);
-  // ENOSYS, as on an old kernel: the C library then uses clone, whose flags can be looked at.
-  judge("clone3", enosys);
-  judge("flock", enosys);
+  if (whom == FilterFor::kIsolate) {
+    for (const char* name : kForIsolate) judge(name, allow);
+  } else {
+    // ENOSYS, as on an old kernel: the C library then uses clone, whose flags can be looked at.
+    judge("clone3", enosys);
+    judge("flock", enosys);
+    judge("clone", clone);
+  }
   if (pinned) judge("sched_setaffinity", eperm);
-  for (const auto& [name, block] : {std::pair{"clone", clone},
-                                    {"socket", socket},
-                                    {"socketpair", socket},
-                                    {"fcntl", fcntl},
-                                    {"ioctl", ioctl}}) {
+  for (const auto& [name, block] :
+       {std::pair{"socket", socket}, {"socketpair", socket}, {"fcntl", fcntl}, {"ioctl", ioctl}}) {
     judge(name, block);
   }
 

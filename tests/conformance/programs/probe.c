@@ -14,6 +14,7 @@ int main(int argc, char** argv) {
   if (argc < 2) return 0; /* as cheap as a program can be */
   int result = try_all(behaviours, argv);
   if (result < 0) result = try_all(attacks, argv);
+  if (result < 0) result = try_all(powers, argv);
   if (result < 0) fprintf(stderr, "probe: no command %s\n", argv[1]);
   return result < 0 ? 99 : result;
 }

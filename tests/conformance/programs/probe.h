@@ -8,5 +8,6 @@ struct command {
 };
 extern const struct command behaviours[]; /* end with a NULL name */
 extern const struct command attacks[];
+extern const struct command powers[];
 
 #endif

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <linux/seccomp.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -169,6 +170,21 @@ TEST(SeccompFilter, JudgesEachNumberAsTheListHasIt) {
                                                   : SECCOMP_RET_ALLOW)
         << number;
   }
+}
+
+TEST(SeccompFilter, LeavesIsolateWhatItMakesBoxesWith) {
+  const auto filter = CompileSeccompFilter(true, FilterFor::kIsolate);
+  ASSERT_TRUE(filter.ok()) << filter.status().ToString();
+  const auto judge = [&](int number, uint64_t first = 0) {
+    return Judge(*filter, seccomp_data{number, kX86_64, 0, {first, 0, 0, 0, 0, 0}});
+  };
+  for (const int call : {165, 166, 155, 161, 308, 272, 435, 73, 56}) {
+    EXPECT_EQ(judge(call, CLONE_NEWPID), SECCOMP_RET_ALLOW) << call;
+  }
+  for (const int call : {321, 248, 250, 101, 298, 304, 246, 203}) {  // bpf, add_key, keyctl, ...
+    EXPECT_EQ(judge(call), SECCOMP_RET_ERRNO | EPERM) << call;
+  }
+  EXPECT_EQ(judge(41, 40), SECCOMP_RET_ERRNO | EAFNOSUPPORT);
 }
 
 TEST(ProcessTree, ReadsTicksWhateverTheNameIs) {

@@ -27,6 +27,8 @@ FILE_SECONDS = 300
 FINDING = re.compile(r"^(.+?:\d+:\d+: )(?:warning|error): ")
 NAMED_NOLINT = re.compile(r"NOLINT(NEXTLINE|BEGIN|END)?\([\w.,\- ]+\)(: \S.*)?")
 UNIMPORTANT = re.compile(r"-(o|c|g.*|W.*|f(stack|no-omit).*)$")
+# There are none, and where there may be clang-tidy preprocesses all headers twice.
+NO_MODULES = ["-Xclang", "-fno-cxx-modules"]
 
 
 def flags_of_sources():
@@ -88,8 +90,8 @@ class Runner:
 
     def prepare(self):
         source = ROOT / "tests/tidy/scope.cpp"
-        commands = [["clang++", "-x", "c++-header", *self.common, "tests/tidy/precompiled.h",
-                     "-o", str(self.precompiled)]]
+        commands = [["clang++", "-x", "c++-header", *self.common, *NO_MODULES, "-fpch-instantiate-templates",
+                     "tests/tidy/precompiled.h", "-o", str(self.precompiled)]]
         if not self.scope.exists() or self.scope.stat().st_mtime < source.stat().st_mtime:
             commands.append(["c++", "-std=c++17", "-shared", "-fPIC", "-fno-rtti", "-isystem", include_folder(),
                              str(source), "-o", str(self.scope)])
@@ -106,7 +108,7 @@ class Runner:
                      "-include-pch", str(self.precompiled)]
         try:
             done = sh("clang-tidy", "--quiet", f"--load={self.scope}", "--checks=envicutor-scope", name, "--",
-                      *words, "-w", timeout=FILE_SECONDS)
+                      *words, *NO_MODULES, "-w", timeout=FILE_SECONDS)
         except subprocess.TimeoutExpired:
             return False, [f"{name}: error: clang-tidy did not end within {FILE_SECONDS} s"]
         blocks, fresh = [], []

@@ -65,7 +65,7 @@ class Scale {
       core_.AgentConnected(name, info, {"i", {}}, now_, now_, &effects);
     }
     core_.AgentsListed(now_, &effects);
-    Carry(std::move(effects));
+    Carry(effects);
   }
 
   void Run() {
@@ -106,7 +106,7 @@ class Scale {
     Effects effects;
     const std::string ns = request.ns;
     core_.Submit("default", ns, 0, std::move(request), std::move(events), now_, &effects);
-    Carry(std::move(effects));
+    Carry(effects);
   }
 
   // To the next result, or to what the core wants to do next.
@@ -125,24 +125,24 @@ class Scale {
       page.results.push_back(std::move(result));
       Effects effects;
       core_.AgentPolled(end.agent, std::move(page), now_, &effects);
-      Carry(std::move(effects));
+      Carry(effects);
     } else {
       now_ = std::max(now_, due.value_or(now_ + std::chrono::milliseconds(1)));
       Effects effects;
       core_.Tick(now_, &effects);
-      Carry(std::move(effects));
+      Carry(effects);
     }
     std::vector<std::string> finished;
     finished.swap(finished_);
     for (const std::string& uid : finished) {  // recorded
       Effects effects;
       core_.Acknowledge(uid, now_, &effects);
-      Carry(std::move(effects));
+      Carry(effects);
     }
   }
 
-  void Carry(Effects effects) {
-    for (Effect& effect : effects) {
+  void Carry(const Effects& effects) {
+    for (const Effect& effect : effects) {
       Effects more;
       switch (effect.kind) {
         case Effect::Kind::kCall:
@@ -162,7 +162,7 @@ class Scale {
         case Effect::Kind::kCancel:
           break;
       }
-      Carry(std::move(more));
+      Carry(more);
     }
   }
 

@@ -14,8 +14,8 @@ template <typename... Arguments>
 [[nodiscard]] inline long Sys(long number, Arguments... arguments) {
 #if defined(__x86_64__)
   [[maybe_unused]] const auto word = [](auto value) {
-    return (long)value;
-  };  // NOLINT: a pointer or a number
+    return (long)value;  // a pointer or a number
+  };
   const long words[6] = {word(arguments)...};
   register long r10 asm("r10") = words[3];
   register long r8 asm("r8") = words[4];

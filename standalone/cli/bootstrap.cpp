@@ -14,6 +14,7 @@
 #include "standalone/cli/crds.h"
 #include "standalone/cli/setup/signing_key.h"
 #include "standalone/cli/tool.h"
+#include "standalone/node/probe.h"
 
 namespace envicutor::standalone {
 namespace {
@@ -32,12 +33,13 @@ Json NamespaceObject(const std::string& name) {
 // As `kubectl wait` would: until the API server serves it.
 bool Established(const Json& crd) { return kube::ConditionStatus(crd, "Established") == "True"; }
 
-// A status that an earlier node left says nothing about this one's containers. Times in a status
-// are whole seconds.
-bool StartedSince(const Json& container_status, WallTime since) {
-  const auto started =
-      ParseRfc3339(GetString(At(container_status, {"state", "running"}), "startedAt"));
-  return started.ok() && *started >= std::chrono::floor<std::chrono::seconds>(since);
+// A status may be one that an earlier node left: of a container that is gone, or of one that this
+// node takes over. Its agent itself knows.
+bool Serves(const Json& pod) {
+  constexpr int kProbePort = 8081;
+  const std::string address = GetString(At(pod, {"status"}), "podIP");
+  return kube::ConditionStatus(pod, "Ready") == "True" && !address.empty() &&
+         HttpProber(address).Probe({.path = "/readyz", .port = kProbePort});
 }
 
 }  // namespace
@@ -192,7 +194,6 @@ void Bootstrap::PrepareNixpkgs(std::stop_token stop) {
 
 Status Bootstrap::StartOperatorAndNode() {
   progress_.Step("operator and node");
-  node_started_ = clock_.WallNow();
   ENVICUTOR_RETURN_IF_ERROR(WriteFileAtomic(
       data_.OperatorYaml(), OperatorYaml(plan_, data_.root, options_.allow_degraded), 0644));
   supervisor_.Add({.name = "operator",
@@ -226,10 +227,7 @@ Status Bootstrap::WaitForExecutors(std::stop_token stop) {
     for (const Json& pod : pods.items) {
       const Json& statuses = At(pod, {"status", "containerStatuses"});
       if (statuses.is_array() && !statuses.empty()) {
-        if (kube::ConditionStatus(pod, "Ready") == "True" &&
-            StartedSince(statuses[0], node_started_)) {
-          ++ready;
-        }
+        if (Serves(pod)) ++ready;
         const Json& waiting = At(statuses[0], {"state", "waiting"});
         const std::string message = GetString(waiting, "message");
         if (!message.empty()) trouble = GetString(waiting, "reason") + ": " + message;

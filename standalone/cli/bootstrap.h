@@ -50,7 +50,6 @@ class Bootstrap {
   Progress progress_;
   Pki pki_;
   std::unique_ptr<kube::Client> client_;
-  WallTime node_started_;  // executors of before are not the ones to wait for
 };
 
 }  // namespace envicutor::standalone

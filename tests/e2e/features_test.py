@@ -207,6 +207,22 @@ def test_tests_compile_once_and_compare(cluster):
     assert s["tests"][0]["run"]["exitCode"] == 0
 
 
+def test_results_beyond_an_objects_limit_are_cut_and_say_so(cluster):
+    written = 150_000
+    spec = of("bash", f"head -c {written} /dev/zero | tr '\\0' \"$1\"",
+              tests=[{"name": f"t{i}", "args": ["x"]} for i in range(16)])
+    spec["run"] = {"limits": {"maxStdout": "256Ki"}}
+    status = cluster.run_one(spec)["status"]
+    assert (status["phase"], status["verdict"]) == ("Completed", "Accepted"), status.get("message")
+    runs = [test["run"] for test in status["tests"]]
+    assert len(runs) == 16 and all(run["stdoutBytes"] == written for run in runs)
+    assert len(json.dumps(status)) < 1 << 20
+    for run in runs:  # what is kept is the beginning, and what is cut is flagged
+        assert set(run["stdout"]) <= {"x"}
+        assert run.get("stdoutTruncated", False) == (len(run["stdout"]) < written)
+    assert any(run.get("stdoutTruncated") for run in runs)
+
+
 def test_stop_on_first_failure(cluster):
     s = status(cluster, of("bash", "cat", stopOnFirstFailure=True, tests=[
         {"name": "a", "stdin": "x", "expectedStdout": "y"}, {"name": "b", "stdin": "x", "expectedStdout": "x"}]))

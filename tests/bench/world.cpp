@@ -45,6 +45,20 @@ std::string DelegatedGroup() {
   return path;
 }
 
+// The engines' control groups, below which all they start is. Another agent on this machine has
+// groups with such names, too, and its CPU time is not ours.
+std::vector<std::string> engine_groups;
+
+// "..., control group /PATH[,; ...]": the name, or "" when there is none.
+std::string GroupIn(const std::string& detail) {
+  constexpr std::string_view kBefore = "control group /";
+  const size_t at = detail.find(kBefore);
+  if (at == std::string::npos) return "";
+  const std::string path =
+      detail.substr(at + kBefore.size(), detail.find_first_of(",;", at) - at - kBefore.size());
+  return path.substr(path.rfind('/') + 1);
+}
+
 double Seconds(const timeval& time) {
   return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) / 1e6;
 }
@@ -97,7 +111,10 @@ Result<std::unique_ptr<Sandbox>> World::MakeSandbox(const std::string& engine, i
   options.slots = slots;
   options.allow_degraded = true;  // said in the output
   options.isolate_binary = isolate;
-  return engine == "native" ? NewNativeSandbox(options) : NewIsolateSandbox(options);
+  Result<std::unique_ptr<Sandbox>> made =
+      engine == "native" ? NewNativeSandbox(options) : NewIsolateSandbox(options);
+  if (made.ok()) engine_groups.push_back(GroupIn((*made)->Info().detail));
+  return made;
 }
 
 Result<std::unique_ptr<RawIsolate>> RawIsolate::Make(const World& world,
@@ -192,12 +209,10 @@ double CpuSeconds() {
     ::getrusage(who, &usage);
     total += Seconds(usage.ru_utime) + Seconds(usage.ru_stime);
   }
-  std::error_code failed;
-  for (const auto& entry : fs::directory_iterator(DelegatedGroup(), failed)) {
-    const std::string name = entry.path().filename();
-    if (!name.starts_with("envicutor-") || name == cgroup::kLeafName) continue;
-    const Result<std::string> stat = ReadFile(entry.path() / "cpu.stat");
-    if (stat.ok()) total += static_cast<double>(cgroup::FlatKeyed(*stat, "usage_usec")) / 1e6;
+  for (const std::string& name : engine_groups) {
+    const Result<std::string> stat = ReadFile(DelegatedGroup() + '/' + name + "/cpu.stat");
+    if (!name.empty() && stat.ok())
+      total += static_cast<double>(cgroup::FlatKeyed(*stat, "usage_usec")) / 1e6;
   }
   return total;
 }

@@ -146,16 +146,17 @@ void Follow(const pplx::task<web_http::http_response>& task,
 class CpprestClient final : public Client {
  public:
   CpprestClient(ClientOptions options, const web::uri& base,
-                web_http::client::http_client_config config, std::shared_ptr<Refusal> refusal)
+                const web_http::client::http_client_config& config,
+                std::shared_ptr<Refusal> refusal)
       : options_(std::move(options)), refusal_(std::move(refusal)), client_(base, config) {}
 
   Result<Response> Send(const Request& request, std::stop_token stop) override {
-    return Run(request, Transfer::Mode::kWhole, nullptr, options_.timeout, std::move(stop));
+    return Run(request, Transfer::Mode::kWhole, nullptr, options_.timeout, stop);
   }
 
   Result<Response> Stream(const Request& request, const OnData& on_data,
                           std::chrono::seconds idle_timeout, std::stop_token stop) override {
-    return Run(request, Transfer::Mode::kPieces, &on_data, idle_timeout, std::move(stop));
+    return Run(request, Transfer::Mode::kPieces, &on_data, idle_timeout, stop);
   }
 
  private:
@@ -274,7 +275,7 @@ Result<std::unique_ptr<Client>> NewCpprestClient(const ClientOptions& options) {
     config.set_timeout(kLibraryTimeout);
     config.set_max_redirects(0);
     if (base.scheme() == "https") {
-      const std::string host = base.host();
+      const std::string& host = base.host();
       const auto configure = [tls = options.tls, host, refusal](SSL_CTX* context) {
         return ConfigureClientContext(context, tls, host,
                                       [refusal](std::string why) { refusal->Set(std::move(why)); });

@@ -34,7 +34,7 @@ std::string FromPath() {
   const char* const variable = std::getenv("PATH");
   std::istringstream folders(variable == nullptr ? kDefaultPath : variable);
   for (std::string folder; std::getline(folders, folder, ':');) {
-    const std::string path = folder + "/isolate";
+    std::string path = folder + "/isolate";
     if (folder.starts_with('/') && ::access(path.c_str(), X_OK) == 0) return path;
   }
   return "isolate";
@@ -86,7 +86,7 @@ Result<std::shared_ptr<Engine>> Engine::Make(const SandboxOptions& options) {
   if (::readlink(self.c_str(), root.data(), root.size() - 1) < 0) return ErrnoStatus(errno, self);
   engine->cg_root_ = root.data();
 
-  engine->ids_.resize(kIdsASlot * static_cast<unsigned>(options.slots));
+  engine->ids_.resize(size_t{kIdsASlot} * static_cast<size_t>(options.slots));
   engine->extractor_path_ = options.extractor_binary.empty() ? BesideOwnBinary("envicutor-extract")
                                                              : options.extractor_binary;
   engine->cpus_ = std::make_unique<CpuSlots>(options.pin_cpus, options.slots);

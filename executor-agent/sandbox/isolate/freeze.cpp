@@ -8,7 +8,8 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
+#include <charconv>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -29,7 +30,9 @@ int OwnPipes(pid_t pid) {
   if (dir == nullptr) return -1;
   int pipes = 0;
   while (const dirent* entry = ::readdir(dir.get())) {
-    if (std::atoi(entry->d_name) <= STDERR_FILENO) continue;
+    int number = -1;  // of "." and ".." too
+    std::from_chars(entry->d_name, entry->d_name + std::strlen(entry->d_name), number);
+    if (number <= STDERR_FILENO) continue;
     std::array<char, 64> target;
     const ssize_t length =
         ::readlinkat(::dirfd(dir.get()), entry->d_name, target.data(), target.size());

@@ -119,11 +119,21 @@ class RealCluster:
                               "sandbox": "native",
                               "template": {"resources": {"limits": {"memory": f"{memory}Mi"}}}}})
         self.operator = self.start_operator("operator")
+        self.start_node()
+        self._wait_executors()
+        return self
+
+    def start_node(self):
         self.node = self.plane.spawn("node", BIN / "envicutor", "node", "--kubeconfig",
                                      self.accounts["envicutor-node"].kubeconfig, "--name", "real-node", "--data-dir", self.dir,
                                      *(["--node-mode", "host"] if self.degraded else []))
-        self._wait_executors()
-        return self
+
+    def lose_node(self):
+        """As when its machine loses power: the node and all of its containers are gone at once."""
+        self.node.kill()
+        self.node.wait()
+        self.plane.processes = [(n, p) for n, p in self.plane.processes if p is not self.node]
+        subprocess.run([BIN / "envicutor", "down", "--data-dir", self.dir], check=True, capture_output=True, timeout=60)
 
     def stop(self):
         if self.plane:

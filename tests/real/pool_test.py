@@ -106,6 +106,17 @@ def test_an_executor_that_is_killed_is_named_and_comes_back(real, cluster):
     assert cluster.run_one(of("bash", "echo after"))["status"]["verdict"] == "Accepted"
 
 
+def test_executors_whose_node_is_gone_are_named_and_replaced(real, cluster):
+    before = pods(cluster, "default")
+    real.lose_node()
+    until(lambda: any("has not answered" in m for m in told(cluster, "default", "ExecutorLost")), 90, "an event says so")
+    until(lambda: ready(cluster, "default")["status"] == "False", 10, "the condition, too")
+    real.start_node()  # the machine is back
+    until(lambda: ready(cluster, "default")["status"] == "True", 120, "others serve")
+    assert not set(before.values()) & set(pods(cluster, "default").values())
+    assert cluster.run_one(of("bash", "echo after"))["status"]["verdict"] == "Accepted"
+
+
 def test_the_template_reaches_the_pods_of_each_pool(real, cluster):
     cluster.create([{"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "value": 7,
                      "metadata": {"name": unique("high")}}])

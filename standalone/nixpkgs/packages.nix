@@ -23,11 +23,11 @@
     deps = [ "glibc" ];
   };
 
+  # Every script starts it: without shared libraries that takes a sixth less of a sandbox's CPU time. What a
+  # static one lacks is `enable -f`.
   bash = {
-    debs = [ "bash" ];
-    deps = [ "glibc" "baselibs" ];
-    remove = [ "bin/bashbug" "bin/rbash" ];
-    install = "ln -sf bash bin/sh";
+    debs = [ "bash-static" ];
+    install = "mv bin/bash-static bin/bash; ln -sf bash bin/sh";
   };
 
   coreutils = { debs = [ "coreutils" ]; deps = [ "glibc" "baselibs" ]; remove = [ "libexec" "sbin" ]; };

@@ -18,7 +18,7 @@ constexpr int64_t kSchemaVersion = 1;
 // Bounds how much one transaction holds, and so how long its first writer waits.
 constexpr size_t kMaxBatch = 512;
 // A transaction costs a sync of the disk, however much it holds. While several write at once, the
-// next one begins this long after the last, or when this many wait; a writer alone never waits.
+// next one begins this long after the last did, or when this many wait; a writer alone never waits.
 constexpr std::chrono::milliseconds kGather{2};
 constexpr size_t kEnough = 64;
 
@@ -178,13 +178,21 @@ Result<StorageContent> SqliteStorage::Open(StorageListener* listener) {
 }
 
 void SqliteStorage::Append(StorageWrite write) {
-  size_t waiting = 0;
-  {
-    const std::lock_guard lock(mutex_);
-    waiting_.push_back(std::move(write));
-    waiting = waiting_.size();
+  const std::lock_guard lock(mutex_);
+  waiting_.push_back(std::move(write));
+}
+
+void SqliteStorage::Flush() {
+  std::unique_lock lock(mutex_);
+  if (committing_) {
+    if (waiting_.size() >= kEnough) changed_.notify_one();
+    return;
   }
-  if (waiting == 1 || waiting == kEnough) changed_.notify_one();  // else it knows
+  if (waiting_.empty()) return;
+  committing_ = true;
+  CommitSome(lock);
+  committing_ = handed_over_ = !waiting_.empty();
+  if (handed_over_) changed_.notify_one();
 }
 
 void SqliteStorage::Discard() {
@@ -197,38 +205,37 @@ uint64_t SqliteStorage::transactions() const {
   return transactions_;
 }
 
+void SqliteStorage::CommitSome(std::unique_lock<std::mutex>& lock) {
+  std::vector<StorageWrite> batch;
+  if (waiting_.size() <= kMaxBatch) {
+    batch.swap(waiting_);
+  } else {
+    const auto end = waiting_.begin() + kMaxBatch;
+    batch.assign(std::make_move_iterator(waiting_.begin()), std::make_move_iterator(end));
+    waiting_.erase(waiting_.begin(), end);
+  }
+  ++transactions_;
+  next_ = std::chrono::steady_clock::now() + kGather;
+  lock.unlock();
+  const Status status = Commit(batch);
+  if (status.ok()) {
+    listener_->OnDurable(batch.back().revision);
+  } else {
+    listener_->OnFailed(status);
+  }
+  lock.lock();
+}
+
 void SqliteStorage::Run() {
-  bool several = false;
-  auto next = std::chrono::steady_clock::now();
+  std::unique_lock lock(mutex_);
   while (true) {
-    std::vector<StorageWrite> batch;
-    {
-      std::unique_lock lock(mutex_);
-      changed_.wait(lock, [&] { return stopping_ || !waiting_.empty(); });
-      if (several) {
-        changed_.wait_until(lock, next, [&] { return stopping_ || waiting_.size() >= kEnough; });
-      }
-      if (waiting_.empty()) {
-        if (stopping_) return;
-        continue;
-      }
-      if (waiting_.size() <= kMaxBatch) {
-        batch.swap(waiting_);
-      } else {
-        const auto end = waiting_.begin() + kMaxBatch;
-        batch.assign(std::make_move_iterator(waiting_.begin()), std::make_move_iterator(end));
-        waiting_.erase(waiting_.begin(), end);
-      }
-      ++transactions_;
+    changed_.wait(lock, [&] { return stopping_ || handed_over_; });
+    if (!handed_over_) return;
+    while (!waiting_.empty()) {
+      changed_.wait_until(lock, next_, [&] { return stopping_ || waiting_.size() >= kEnough; });
+      CommitSome(lock);
     }
-    several = batch.size() > 1;
-    next = std::chrono::steady_clock::now() + kGather;
-    const Status status = Commit(batch);
-    if (status.ok()) {
-      listener_->OnDurable(batch.back().revision);
-    } else {
-      listener_->OnFailed(status);
-    }
+    committing_ = handed_over_ = false;
   }
 }
 

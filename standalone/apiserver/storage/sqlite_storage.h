@@ -2,6 +2,7 @@
 // into one transaction (group commit): the more clients wait, the more writes share a sync.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -29,7 +30,9 @@ class SqliteStorage final : public Storage {
   // FailedPrecondition: another process has the folder, or the file is of a newer version.
   [[nodiscard]] Result<StorageContent> Open(StorageListener* listener) override;
   void Append(StorageWrite write) override;
-  void Flush() override {}
+  // Commits on the calling thread when nobody else does: a writer alone waits for no other thread.
+  // What came meanwhile is the writer thread's.
+  void Flush() override;
   void Discard() override;
   // Transactions so far: how well the writes share them.
   [[nodiscard]] uint64_t transactions() const;
@@ -39,6 +42,8 @@ class SqliteStorage final : public Storage {
   [[nodiscard]] Status OpenDatabase();
   [[nodiscard]] Result<StorageContent> Read();
   void Run();
+  // One transaction of what waits, and word to the listener; without the lock meanwhile.
+  void CommitSome(std::unique_lock<std::mutex>& lock);
   [[nodiscard]] Status Prepare();
   [[nodiscard]] Status Commit(const std::vector<StorageWrite>& writes);
   [[nodiscard]] Status WriteAll(const std::vector<StorageWrite>& writes);
@@ -48,13 +53,16 @@ class SqliteStorage final : public Storage {
   std::string data_dir_;
   UniqueFd lock_;
   sqlite3* database_ = nullptr;
-  struct Statements;  // prepared once; the writer thread's own
+  struct Statements;  // prepared once; of whoever commits
   std::unique_ptr<Statements> statements_;
   StorageListener* listener_ = nullptr;
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<StorageWrite> waiting_;
+  bool committing_ = false;   // somebody does, a caller of Flush or the writer thread
+  bool handed_over_ = false;  // the writer thread does
+  std::chrono::steady_clock::time_point next_{};  // when the writer thread's next one begins
   bool stopping_ = false;
   uint64_t transactions_ = 0;
   std::thread writer_;

@@ -34,10 +34,9 @@ bool IsNode(const Json& node, int depth) {
   return true;
 }
 
-// Two sets node by node: `keep` says whether a path stays that is in a, in b.
+// Two sets node by node: which paths stay of those that are only in a, only in b, in both.
 Json Combine(const Json& a, const Json& b, bool only_a, bool only_b, bool both) {
   Json out = Json::object();
-  static const Json kNone = Json::object();
   const auto add = [&](const std::string& key, const Json* left, const Json* right) {
     if (left == nullptr || right == nullptr) {
       if (left != nullptr ? only_a : only_b) out[key] = left != nullptr ? *left : *right;

@@ -286,27 +286,28 @@ Result<std::optional<Json>> SubmissionController::Reread(const Json& submission)
 
 Status SubmissionController::Record(const Json& submission, const TrackedPtr& tracked,
                                     Outcome outcome) {
-  Json present = submission;
+  const Json* present = &submission;
+  std::optional<Json> fresh;  // what `present` is after a conflict
   bool refused = false;
   for (int i = 0; i < kConflictRetries; ++i) {
     const SteadyTime asked = deps_.clock.Now();
     const Result<Json> written = deps_.client.Patch(
         kube::kSubmissions, kube::NamespaceOf(submission), kube::NameOf(submission),
-        kube::PatchType::kMerge, OutcomePatch(present, outcome, deps_.clock.WallNow()), "status");
+        kube::PatchType::kMerge, OutcomePatch(*present, outcome, deps_.clock.WallNow()), "status");
     progress_budget_.Observe(deps_.clock.Now() - asked);
     if (written.ok()) return Recorded(*written, tracked, outcome);
     const Code code = written.status().code();
     if (code != Code::kConflict && code != Code::kInvalidArgument && code != Code::kNotFound) {
       return written.status();  // perhaps written, perhaps not: the next try will see
     }
-    ENVICUTOR_ASSIGN(std::optional<Json> fresh, Reread(submission));
+    ENVICUTOR_ASSIGN(fresh, Reread(submission));
     if (!fresh.has_value() || IsTerminal(*fresh)) {
       // Gone, or the result is there: an answer of ours that was lost, or another operator's.
       Abandon(tracked->key);
       if (fresh.has_value()) deps_.ttl.Finished(*fresh);
       return OkStatus();
     }
-    present = std::move(*fresh);
+    present = &*fresh;
     if (code == Code::kInvalidArgument) {
       if (refused) return written.status();
       refused = true;

@@ -42,7 +42,9 @@ void TtlCollector::Finished(const Json& submission) {
     entry.ns = &*namespaces_.insert(kube::NamespaceOf(submission)).first;
     entry.due =
         entry.from + std::chrono::seconds(entry.own >= 0 ? entry.own : default_ttl_seconds_);
+    const WallTime due = entry.due;
     entries_.push(std::move(entry));
+    if (entries_.top().due != due) return;  // who waits for an earlier one need not know
   }
   wake_.notify_one();
 }

@@ -14,7 +14,7 @@ std::string PoolOf(const Json& pod) {
 
 }  // namespace
 
-Dispatcher::Dispatcher(const Clock& clock, AgentFactory factory, DispatcherOptions options)
+Dispatcher::Dispatcher(const Clock& clock, AgentFactory factory, const DispatcherOptions& options)
     : clock_(clock), factory_(std::move(factory)), options_(options), core_(options.core) {}
 
 Dispatcher::~Dispatcher() { Stop(); }
@@ -22,10 +22,14 @@ Dispatcher::~Dispatcher() { Stop(); }
 template <typename F>
 void Dispatcher::InCore(bool may_call, F&& f) {
   Effects effects;
+  bool sooner = false;
   {
     const std::lock_guard lock(mutex_);
     f(core_, clock_.Now(), &effects);
+    const std::optional<SteadyTime> due = core_.NextDue();
+    sooner = due.has_value() && *due < tick_until_;
   }
+  if (sooner) tick_.notify_one();
   Carry(std::move(effects), may_call);
 }
 
@@ -43,7 +47,7 @@ void Dispatcher::Follow(kube::Informer& pods) {
 
 void Dispatcher::Start() {
   for (int i = 0; i < options_.io_threads; ++i) {
-    threads_.emplace_back([this](std::stop_token stop) { RunIo(stop); });
+    threads_.emplace_back([this] { RunIo(); });
   }
   threads_.emplace_back([this](std::stop_token stop) { RunTicks(stop); });
 }
@@ -69,6 +73,10 @@ void Dispatcher::Stop() {
   }
   for (auto& [name, session] : sessions) session->thread.request_stop();
   for (auto& thread : threads_) thread.request_stop();
+  {
+    const std::lock_guard lock(io_mutex_);
+    io_stopping_ = true;
+  }
   io_wake_.notify_all();
   tick_.notify_all();
   sessions.clear();
@@ -188,23 +196,28 @@ Status Dispatcher::Serve(const std::string& name, AgentApi& api, std::stop_token
 }
 
 void Dispatcher::Post(std::function<void()> job) {
+  bool wake = false;
   {
     const std::lock_guard lock(io_mutex_);
     io_.push_back(std::move(job));
+    wake = io_idle_ > 0;
   }
-  io_wake_.notify_one();
+  if (wake) io_wake_.notify_one();  // else the first that is done with its request takes it
 }
 
-void Dispatcher::RunIo(std::stop_token stop) {
-  while (true) {
-    std::function<void()> job;
-    {
-      std::unique_lock lock(io_mutex_);
-      if (!io_wake_.wait(lock, stop, [this] { return !io_.empty(); })) return;
-      job = std::move(io_.front());
-      io_.pop_front();
-    }
+void Dispatcher::RunIo() {
+  std::unique_lock lock(io_mutex_);
+  for (;;) {
+    ++io_idle_;
+    io_wake_.wait(lock, [this] { return io_stopping_ || !io_.empty(); });
+    --io_idle_;
+    if (io_stopping_) return;
+    std::function<void()> job = std::move(io_.front());
+    io_.pop_front();
+    lock.unlock();
     job();
+    job = nullptr;  // not under the lock
+    lock.lock();
   }
 }
 
@@ -216,10 +229,13 @@ void Dispatcher::RunTicks(std::stop_token stop) {
       SteadyTime until = clock_.Now() + kLongestTick;
       const std::optional<SteadyTime> due = core_.NextDue();
       if (due.has_value() && *due < until) until = *due;
+      // Only what is due sooner wakes this thread: InCore looks.
+      tick_until_ = until;
       tick_.wait_until(lock, stop, until, [&] {
         const std::optional<SteadyTime> next = core_.NextDue();
         return next.has_value() && *next < until;
       });
+      tick_until_ = SteadyTime::min();  // it looks itself before it waits again
       core_.Tick(clock_.Now(), &effects);
     }
     Carry(std::move(effects), true);
@@ -232,8 +248,6 @@ void Dispatcher::RunTicks(std::stop_token stop) {
 }
 
 void Dispatcher::Carry(Effects effects, bool may_call) {
-  if (effects.empty()) return;
-  bool wake = false;
   for (Effect& effect : effects) {
     if (effect.kind == Effect::Kind::kCall) {
       if (may_call) {
@@ -243,10 +257,8 @@ void Dispatcher::Carry(Effects effects, bool may_call) {
       }
       continue;
     }
-    wake = true;
     Post([this, request = std::move(effect)] { DoRequest(request); });
   }
-  if (wake) tick_.notify_one();
 }
 
 std::shared_ptr<AgentApi> Dispatcher::ApiOf(const std::string& name) {
@@ -291,7 +303,6 @@ void Dispatcher::DoRequest(const Effect& effect) {
     case Effect::Kind::kCall:
       break;
   }
-  tick_.notify_one();
 }
 
 void Dispatcher::Submit(const std::string& pool, const std::string& fairness_key, int64_t priority,

@@ -35,7 +35,7 @@ using AgentFactory = std::function<Result<std::unique_ptr<AgentApi>>(const std::
 // Thread-safe.
 class Dispatcher final : public Runner {
  public:
-  Dispatcher(const Clock& clock, AgentFactory factory, DispatcherOptions options);
+  Dispatcher(const Clock& clock, AgentFactory factory, const DispatcherOptions& options);
   ~Dispatcher() override;
   Dispatcher(const Dispatcher&) = delete;
   Dispatcher& operator=(const Dispatcher&) = delete;
@@ -80,7 +80,7 @@ class Dispatcher final : public Runner {
   void RunSession(const std::string& name, const std::string& ip, std::stop_token stop);
   // Info and the list of what it holds, then polls until something fails. The failure.
   Status Serve(const std::string& name, AgentApi& api, std::stop_token stop);
-  void RunIo(std::stop_token stop);
+  void RunIo();
   void RunTicks(std::stop_token stop);
   void Post(std::function<void()> job);
   // Outside the lock. Events are called here when `may_call`, else on an I/O thread.
@@ -98,14 +98,17 @@ class Dispatcher final : public Runner {
   mutable std::mutex mutex_;  // core_
   DispatchCore core_;
   std::condition_variable_any tick_;
+  SteadyTime tick_until_ = SteadyTime::min();  // until when the time thread waits
 
   std::mutex sessions_mutex_;
   std::map<std::string, std::unique_ptr<Session>> sessions_;
   std::vector<std::unique_ptr<Session>> ended_;  // asked to stop, joined by the time thread
 
   std::mutex io_mutex_;
-  std::condition_variable_any io_wake_;
+  std::condition_variable io_wake_;
   std::deque<std::function<void()>> io_;
+  int io_idle_ = 0;
+  bool io_stopping_ = false;
   std::vector<std::jthread> threads_;
 };
 

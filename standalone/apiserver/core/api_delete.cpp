@@ -110,6 +110,8 @@ ApiResult<Answer> Api::DeleteOnce(const ResourceInfo& resource, const std::strin
   Answer answer;
   WriteOptions options;
   options.dry_run = query.dry_run;
+  const bool only_success = !held && !ReturnsDeleted(resource);
+  options.stored_is_enough = only_success;
   StoreWrite write;
   write.resource = storage;
   write.key = KeyOf(ns, name);
@@ -130,7 +132,10 @@ ApiResult<Answer> Api::DeleteOnce(const ResourceInfo& resource, const std::strin
     *raced = true;
     return answer;
   }
-  if (!held && !ReturnsDeleted(resource)) answer.object = SuccessStatus(resource, stored->json);
+  if (only_success) {
+    answer.stored = nullptr;
+    answer.object = SuccessStatus(resource, stored->json);
+  }
   return answer;
 }
 

@@ -23,8 +23,8 @@ inline bool IsPlainMap(const YAML::Node& node) { return node.IsDefined() && node
 // Reads one mapping and remembers which keys it was asked for, so that the others can be refused.
 class Section {
  public:
-  Section(YAML::Node node, std::string path, std::vector<std::string>* errors)
-      : node_(std::move(node)), path_(std::move(path)), errors_(errors) {
+  Section(const YAML::Node& node, std::string path, std::vector<std::string>* errors)
+      : node_(node), path_(std::move(path)), errors_(errors) {
     if (node_.IsDefined() && !node_.IsNull() && !node_.IsMap()) Fail("", "must be a mapping");
   }
   Section(const Section&) = delete;

@@ -19,7 +19,7 @@
 #   fuzz       every parser of bytes from outside, a minute of libFuzzer with sanitizers (clang)
 #   load       the load generator as a test: everything finishes, with two writes each; no speed
 #   asan       unit programs under address and undefined-behaviour sanitizers
-#   tidy       clang-tidy over every source (tests/tidy); with ENVICUTOR_TEST_SECONDS, as many as fit
+#   tidy       clang-tidy over every source that is shipped (tests/tidy); with ENVICUTOR_TEST_SECONDS, as many as fit
 # With ENVICUTOR_TEST_SECONDS set (.ci/run), a stage that would not end within it is skipped, in words.
 # Each stage's output goes to build/test-logs/STAGE.log; a failed one shows its end. The last lines
 # say what ran, what was skipped and why.

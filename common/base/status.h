@@ -77,8 +77,8 @@ class [[nodiscard]] Status {
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : value_(std::move(value)) {}         // NOLINT: implicit by design
-  Result(Status status) : status_(std::move(status)) {  // NOLINT: implicit by design
+  Result(T value) : value_(std::move(value)) {}         // implicit by design
+  Result(Status status) : status_(std::move(status)) {  // implicit by design
     CHECK(!status_.ok(), "a Result made from an OK status has no value");
   }
 

@@ -121,25 +121,24 @@ bool ResultLog::HasNews(uint64_t after) const {
 }
 
 uint64_t ResultLog::Poll(uint64_t after, size_t limit, Duration timeout, Answer answer) {
-  uint64_t id = 0;
+  std::unique_lock lock(mutex_);
+  if (timeout <= Duration::zero() || HasNews(after)) {
+    std::string news = Render(after, limit);
+    lock.unlock();
+    answer(std::move(news));
+    return 0;
+  }
   std::optional<Waiter> displaced;
   std::string body;
-  {
-    const std::lock_guard lock(mutex_);
-    if (timeout <= Duration::zero() || HasNews(after)) {
-      body = Render(after, limit);
-    } else {
-      if (waiters_.size() >= kMaxWaiters) {
-        displaced = std::move(waiters_.front());
-        waiters_.pop_front();
-        body = Render(displaced->after, displaced->limit);
-      }
-      id = next_poll_++;
-      const Timers::Id timer = timers_.At(clock_.Now() + timeout, [this, id] { TimeUp(id); });
-      waiters_.push_back({id, after, limit, std::move(answer), timer});
-    }
+  if (waiters_.size() >= kMaxWaiters) {
+    displaced = std::move(waiters_.front());
+    waiters_.pop_front();
+    body = Render(displaced->after, displaced->limit);
   }
-  if (id == 0) answer(std::move(body));
+  const uint64_t id = next_poll_++;
+  const Timers::Id timer = timers_.At(clock_.Now() + timeout, [this, id] { TimeUp(id); });
+  waiters_.push_back({id, after, limit, std::move(answer), timer});
+  lock.unlock();
   if (displaced) {
     timers_.Cancel(displaced->timer);
     displaced->answer(std::move(body));

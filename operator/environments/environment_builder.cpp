@@ -215,7 +215,7 @@ Status EnvironmentBuilder::ReconcileBuild(const std::string& hash) {
     return OkStatus();
   }
   if (!TakeTurn(hash)) return OkStatus();
-  const Status started = StartPod(hash, *build);
+  Status started = StartPod(hash, *build);
   if (started.ok()) return OkStatus();
   {
     const std::scoped_lock lock(mutex_);
@@ -317,7 +317,7 @@ Status EnvironmentBuilder::DeletePod(const Json& pod) {
 Status EnvironmentBuilder::CleanUp(const std::string& hash) {
   if (const kube::ObjectPtr pod = PodNamed(BuilderName(hash))) {
     // The pod last: while it is there, a failure comes back to here.
-    const Status status =
+    Status status =
         deps_.client.Delete(kube::kConfigMaps, deps_.options.executor_namespace, BuilderName(hash));
     if (!status.ok() && status.code() != Code::kNotFound) return status;
     ENVICUTOR_RETURN_IF_ERROR(DeletePod(*pod));

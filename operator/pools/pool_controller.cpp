@@ -20,7 +20,7 @@ std::string PoolOf(const Json& pod) {
 
 }  // namespace
 
-PoolController::PoolController(PoolControllerDeps deps) : deps_(deps) {}
+PoolController::PoolController(const PoolControllerDeps& deps) : deps_(deps) {}
 
 PoolController::~PoolController() { Stop(); }
 

@@ -35,7 +35,7 @@ struct PoolControllerDeps {
 // Thread-safe.
 class PoolController {
  public:
-  explicit PoolController(PoolControllerDeps deps);
+  explicit PoolController(const PoolControllerDeps& deps);
   ~PoolController();
   PoolController(const PoolController&) = delete;
   PoolController& operator=(const PoolController&) = delete;

@@ -9,6 +9,7 @@
 
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <thread>
@@ -54,7 +55,7 @@ Status PlanPorts(const UpOptions& options, const DataDir& data, UpPlan* plan) {
   if (wanted == 0) {
     // The port of the last time, so that kubeconfigs stay good.
     const Result<std::string> last = ReadFile(data.root + "/port", 64);
-    wanted = last.ok() ? std::atoll(last->c_str()) : kPreferredApiPort;
+    if (last.ok()) std::from_chars(last->data(), last->data() + last->size(), wanted);
     if (wanted < 1 || wanted > 65535) wanted = kPreferredApiPort;
   }
   plan->api_port = FreePort(wanted, options.port != 0);

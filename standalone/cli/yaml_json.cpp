@@ -12,7 +12,7 @@ namespace {
 constexpr int kMaxDepth = 100;
 
 Json ScalarToJson(const YAML::Node& node) {
-  const std::string text = node.Scalar();
+  const std::string& text = node.Scalar();
   if (node.Tag() == "!") return text;  // quoted
   if (text.empty() || text == "null" || text == "~" || text == "Null" || text == "NULL") return {};
   if (text == "true" || text == "True" || text == "TRUE") return true;

@@ -8,8 +8,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <chrono>
 #include <filesystem>
+#include <string_view>
 #include <system_error>
 #include <vector>
 
@@ -184,8 +186,13 @@ void PodGroups::RemoveOthers(const std::vector<std::string>& known) const {
 
 int64_t PodGroups::OomKills(const std::string& folder) {
   const std::string events = ReadControl(folder + "/memory.events.local");
-  const size_t at = events.find("oom_kill ");
-  return at == std::string::npos ? 0 : std::atoll(events.c_str() + at + 9);
+  constexpr std::string_view kKey = "oom_kill ";
+  const size_t at = events.find(kKey);
+  int64_t kills = 0;
+  if (at != std::string::npos) {
+    std::from_chars(events.data() + at + kKey.size(), events.data() + events.size(), kills);
+  }
+  return kills;
 }
 
 void PodGroups::RemoveGroup(const std::string& folder) {

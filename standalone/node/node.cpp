@@ -115,7 +115,7 @@ class Node {
                      .host_ip = context_.host_ip,
                      .log_port = 0,  // StartLogs'
                      .capacity = {.memory_bytes = HostMemoryBytes(),
-                                  .cpu_millis = HostCpus() * 1000,
+                                  .cpu_millis = int64_t{1000} * HostCpus(),
                                   .pods = kMaxPods,
                                   .labels = {{"kubernetes.io/hostname", options_.name},
                                              {"kubernetes.io/os", "linux"},

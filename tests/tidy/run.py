@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""clang-tidy over every C++ source:   tests/tidy/run.py [--seconds N] [FILE...]
+"""clang-tidy over every C++ source that is shipped:   tests/tidy/run.py [--seconds N] [--tests] [FILE...]
 
 Findings go to stdout, each once; the last line counts the files. Ends with 1 on a finding.
 A file found clean is remembered in ~/.cache/envicutor/tidy until it, a header of the project that it
@@ -138,7 +138,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no file after this long")
     parser.add_argument("-j", "--jobs", type=int, default=os.cpu_count())
-    parser.add_argument("files", nargs="*", help="sources, relative to the top folder; default: all in git")
+    parser.add_argument("--tests", action="store_true", help="the sources of tests too")
+    parser.add_argument("files", nargs="*", help="sources, relative to the top folder; default: what is shipped")
     options = parser.parse_args()
     started = time.monotonic()
     nolints = unnamed_nolints()
@@ -146,7 +147,7 @@ def main():
     unknown = [name for name in options.files if name not in flags]
     if unknown:
         sys.exit(f"tidy: not a source in git: {', '.join(unknown)}")
-    names = options.files or sorted(flags)
+    names = options.files or sorted(n for n in flags if options.tests or not n.startswith("tests/"))
     remembered = Remembered(names, flags)
     todo = in_order(name for name in names if not remembered.clean(name))
     print(f"tidy: {len(names)} sources, {len(names) - len(todo)} known to be clean", *nolints, sep="\n", flush=True)

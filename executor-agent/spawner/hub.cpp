@@ -24,6 +24,7 @@ char hub[512];
 sock_filter filter[kMaxFilter];
 sock_fprog program{0, filter};
 int host_proc = -1;
+bool exempt = false;
 
 bool Limit(int resource, uint64_t value) {
   const rlimit limit{value, value};
@@ -52,11 +53,11 @@ Failure SetWhatProgramsInherit() {
 }
 
 // The init of a box must outlive whatever the kernel kills for the box's memory limit.
-void ExemptFromOomKilling() {
+void AskForOomExemption() {
   host_proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
   const int fd = openat(host_proc, "self/oom_score_adj", O_WRONLY | O_CLOEXEC);
   if (fd < 0) return;
-  (void)!write(fd, "-1000", 5);
+  exempt = write(fd, "-1000", 5) == 5;
   close(fd);
 }
 
@@ -75,6 +76,7 @@ void BoxPath(char (&path)[kMaxBoxPath], uint64_t id) {
 }
 const sock_fprog& Filter() { return program; }
 int HostProc() { return host_proc; }
+bool ExemptFromOomKilling() { return exempt; }
 
 Failure SetUp(const char* payload, size_t size) {
   const size_t length = strnlen(payload, size);
@@ -96,7 +98,7 @@ Failure SetUp(const char* payload, size_t size) {
   umask(022);
   const Failure failure = SetWhatProgramsInherit();
   if (failure.error != 0) return failure;
-  ExemptFromOomKilling();
+  AskForOomExemption();
   return StartSweeper();
 }
 

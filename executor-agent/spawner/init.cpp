@@ -121,10 +121,10 @@ void InitMain(void* argument) {
 
   run->init_cpu_nanos = Nanos(CLOCK_PROCESS_CPUTIME_ID);
   clone_args args{};
-  args.flags = CLONE_VFORK;
+  args.flags = CLONE_VM | CLONE_VFORK;
   args.exit_signal = SIGCHLD;
   const long main_pid =
-      CloneSharingMemory(&args, run->program_stack, sizeof(run->program_stack), BecomeProgram, run);
+      CloneOnto(&args, run->program_stack, sizeof(run->program_stack), BecomeProgram, run);
   if (main_pid < 0) Fail(control, main_pid, "start the program");
   if (Sys(SYS_dup3, control, kKeptControl, 0) < 0 ||
       Sys(SYS_dup3, run->fds[kStdoutFd], kKeptStdout, 0) < 0 ||

@@ -127,7 +127,10 @@ int Main() {
     pollfd wait[2] = {{kSocket, POLLIN, 0}, {signals, POLLIN, 0}};
     if (poll(wait, 2, -1) < 0 && errno != EINTR) return 1;
     if (wait[1].revents != 0) Reap(signals);
-    if (wait[0].revents != 0 && !ReceiveAndServe()) return 0;
+    if (wait[0].revents != 0 && !ReceiveAndServe()) {
+      EndAllRuns();
+      return 0;
+    }
     RefillNetworks();
   }
 }

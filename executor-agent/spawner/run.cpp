@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "executor-agent/spawner/spawner.h"
@@ -99,8 +100,10 @@ Failure Start(const Request& request, const char* payload, const int* fds, size_
     args.flags |= CLONE_INTO_CGROUP;
     args.cgroup = static_cast<__u64>(fds[kCgroupFd]);
   }
-  const long child =
-      CloneSharingMemory(&args, run->init_stack, sizeof(run->init_stack), InitMain, run);
+  // Whoever is killed for its memory takes all with it that share it. Only an init that cannot be
+  // chosen, or has no memory limit to exceed, may.
+  if (ExemptFromOomKilling() || (request.flags & kMemoryLimited) == 0) args.flags |= CLONE_VM;
+  const long child = CloneOnto(&args, run->init_stack, sizeof(run->init_stack), InitMain, run);
   if (child < 0) {
     Release(run);
     return {static_cast<int>(-child), "clone3"};
@@ -121,6 +124,18 @@ void StartRun(const Request& request, const char* payload, const int* fds, size_
 void EndRun(pid_t pid) {
   Run* const run = FindRun(pid);
   if (run != nullptr) Release(run);
+}
+
+void EndAllRuns() {
+  auto* const runs = reinterpret_cast<Run*>(memory);
+  for (size_t i = 0; i < kMaxRuns; ++i) {
+    if (runs[i].pid != 0) kill(runs[i].pid, SIGKILL);
+  }
+  for (size_t i = 0; i < kMaxRuns; ++i) {
+    if (runs[i].pid == 0) continue;
+    while (waitpid(runs[i].pid, nullptr, 0) < 0 && errno == EINTR) {
+    }
+  }
 }
 
 }  // namespace envicutor::agent::native

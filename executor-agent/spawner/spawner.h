@@ -23,6 +23,9 @@ inline constexpr size_t kMaxBoxPath = 640;
 void BoxPath(char (&path)[kMaxBoxPath], uint64_t id);
 [[nodiscard]] const char* HubPath();
 [[nodiscard]] const sock_fprog& Filter();
+// Whether the kernel chooses neither the spawner nor an init when memory is short: it may refuse
+// that (no CAP_SYS_RESOURCE).
+[[nodiscard]] bool ExemptFromOomKilling();
 [[nodiscard]] int HostProc();  // the machine's /proc, for oom_score_adj; -1 without one
 
 // --- sweeper.cpp: removes boxes behind the spawner's back.
@@ -49,6 +52,7 @@ void RefillNetworks();  // makes at most one; called when idle
 // --- run.cpp: starting and ending of runs. A failure is reported to the run's own control socket.
 void StartRun(const Request& request, const char* payload, const int* fds, size_t fd_count);
 void EndRun(pid_t pid);
+void EndAllRuns();  // and reaps their inits: when it returns nothing of a box is left
 
 // One run, from its request until its init was reaped. The init, and the program until its execve,
 // work in this memory: nobody else touches it meanwhile.
@@ -70,7 +74,7 @@ struct Run {
   alignas(64) char init_stack[16U << 10U];
 };
 
-// --- init.cpp: PID 1 of a box. Shares the spawner's memory; never returns. No errno (sys.h).
+// --- init.cpp: PID 1 of a box. May share the spawner's memory; never returns. No errno (sys.h).
 void InitMain(void* run);
 
 // --- program.cpp: the step from init to the program; runs in a vfork child of the init.

@@ -33,13 +33,12 @@ template <typename... Arguments>
 #endif
 }
 
-// clone3 of a child that runs `body` on the stack [stack, stack + size), sharing all memory with
-// us, and never returns from it. Elsewhere than on x86-64 it gets a copy of the memory instead,
-// which is slower and otherwise the same. The child's pid, or -errno.
-[[nodiscard]] inline long CloneSharingMemory(clone_args* args, void* stack, size_t size,
-                                             void (*body)(void*), void* argument) {
+// clone3 of a child that runs `body` on the stack [stack, stack + size) and never returns from it.
+// With CLONE_VM in the flags it shares all memory with us; elsewhere than on x86-64 it gets a copy
+// all the same, which is slower and otherwise no different. The child's pid, or -errno.
+[[nodiscard]] inline long CloneOnto(clone_args* args, void* stack, size_t size, void (*body)(void*),
+                                    void* argument) {
 #if defined(__x86_64__)
-  args->flags |= CLONE_VM;
   args->stack = reinterpret_cast<__u64>(stack);
   args->stack_size = size;
   // Kept by the kernel over the call, as all registers but three are.
@@ -62,7 +61,7 @@ template <typename... Arguments>
 #else
   (void)stack;
   (void)size;
-  args->flags &= ~static_cast<__u64>(CLONE_VFORK);
+  args->flags &= ~static_cast<__u64>(CLONE_VM | CLONE_VFORK);
   const long result = syscall(SYS_clone3, args, sizeof(*args));
   if (result == 0) body(argument);
   return result < 0 ? -errno : result;

@@ -22,10 +22,11 @@ enum class Op : uint32_t {
 
 // Descriptors of kRun, in this order; the last two only with their flags.
 enum RunFd { kCgroupFd, kStdinFd, kStdoutFd, kStderrFd, kControlFd, kFirstOptionalFd };
-inline constexpr uint32_t kHasProgramFd = 1;  // execute this descriptor instead of argv[0]
-inline constexpr uint32_t kHasPayloadFd = 2;  // the payload is in this memfd
-inline constexpr uint32_t kNoCgroup = 4;      // the cgroup descriptor is only a filler
-inline constexpr uint32_t kLimitNproc = 8;    // no pids controller: use RLIMIT_NPROC (degraded)
+inline constexpr uint32_t kHasProgramFd = 1;    // execute this descriptor instead of argv[0]
+inline constexpr uint32_t kHasPayloadFd = 2;    // the payload is in this memfd
+inline constexpr uint32_t kNoCgroup = 4;        // the cgroup descriptor is only a filler
+inline constexpr uint32_t kLimitNproc = 8;      // no pids controller: use RLIMIT_NPROC (degraded)
+inline constexpr uint32_t kMemoryLimited = 16;  // the group has a memory limit
 inline constexpr size_t kMaxFds = 7;
 
 // A message is a Request and the payload. Bigger payloads of kRun travel in a memfd.

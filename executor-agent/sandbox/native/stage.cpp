@@ -130,6 +130,7 @@ Status Stage::AskSpawner() {
   request.argc = static_cast<uint32_t>(spec_.argv.size());
   request.envc = static_cast<uint32_t>(spec_.env.size());
   if (!box_.engine->has_pids()) request.flags |= kLimitNproc;
+  if (box_.engine->has_memory()) request.flags |= kMemoryLimited;
 
   std::string payload;
   ENVICUTOR_RETURN_IF_ERROR(Append(spec_.argv, &payload));

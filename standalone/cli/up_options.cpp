@@ -56,6 +56,7 @@ bool IsGoodIsolate(const std::string& version_text) {
   if (at == std::string::npos) return false;
   int major = 0;
   int minor = 0;
+  // NOLINTNEXTLINE(cert-err34-c): what isolate says of itself
   if (std::sscanf(version_text.c_str() + at, "%d.%d", &major, &minor) < 1) return false;
   return major > 2 || (major == 2 && minor >= 6);
 }

@@ -93,7 +93,10 @@ pid_t PidOfPidfd(int pidfd) {
   const Result<std::string> info = ReadFile("/proc/self/fdinfo/" + std::to_string(pidfd), 4096);
   if (!info.ok()) return -1;
   const size_t at = info->find("\nPid:");
-  return at == std::string::npos ? -1 : std::atoi(info->c_str() + at + 5);
+  if (at == std::string::npos) return -1;
+  std::istringstream field(info->substr(at + 5));
+  pid_t pid = -1;
+  return field >> pid ? pid : -1;
 }
 
 }  // namespace envicutor::agent::native

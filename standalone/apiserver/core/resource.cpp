@@ -115,9 +115,11 @@ std::tuple<int, int, int, std::string> VersionRank(const std::string& version) {
   char stage[6] = {};
   int used = 0;
   const int length = static_cast<int>(version.size());
+  // NOLINTNEXTLINE(cert-err34-c): a number that is too large only sorts elsewhere
   if (std::sscanf(version.c_str(), "v%d%n", &major, &used) == 1 && used == length) {
     return {0, -major, 0, version};
   }
+  // NOLINTNEXTLINE(cert-err34-c): likewise
   if (std::sscanf(version.c_str(), "v%d%5[a-z]%d%n", &major, stage, &minor, &used) == 3 &&
       used == length) {
     if (std::string_view(stage) == "beta") return {1, -major, -minor, version};

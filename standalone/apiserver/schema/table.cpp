@@ -64,8 +64,8 @@ std::string HumanDuration(Duration age) {
   if (hours < 48) return std::to_string(hours) + "h";
   const int64_t days = hours / 24;
   if (hours < 192) return two(days, "d", hours % 24, "h");
-  if (hours < 24 * 365 * 2) return std::to_string(days) + "d";
-  if (hours < 24 * 365 * 8) return two(days / 365, "y", days % 365, "d");
+  if (hours < int64_t{24} * 365 * 2) return std::to_string(days) + "d";
+  if (hours < int64_t{24} * 365 * 8) return two(days / 365, "y", days % 365, "d");
   return std::to_string(days / 365) + "y";
 }
 

@@ -71,7 +71,7 @@ Status Prune(kube::Client& client, const kube::ResourceType& type, const std::st
   for (const Json& object : list.items) {
     const std::string name = kube::NameOf(object);
     if (wanted.contains(type.kind + "/" + name)) continue;
-    const Status deleted = client.Delete(type, "", name);
+    Status deleted = client.Delete(type, "", name);
     if (!deleted.ok() && deleted.code() != Code::kNotFound) return deleted;
     log::Info("deleted: it has left the release", {{"kind", type.kind}, {"name", name}});
   }
@@ -157,7 +157,7 @@ Status RemovePools(kube::Client& client, const std::string& release,
   if (!pools.ok() && pools.status().code() == Code::kNotFound) return OkStatus();  // no such type
   if (!pools.ok()) return pools.status();
   for (const Json& pool : pools->items) {
-    const Status deleted = client.Delete(kube::kExecutorPools, "", kube::NameOf(pool));
+    Status deleted = client.Delete(kube::kExecutorPools, "", kube::NameOf(pool));
     if (!deleted.ok() && deleted.code() != Code::kNotFound) return deleted;
     log::Info("deleted", {{"kind", "ExecutorPool"}, {"name", kube::NameOf(pool)}});
   }

@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::chrono::seconds kTypesPatience{120};
 constexpr std::chrono::seconds kRemovePatience{180};
-constexpr int64_t kMaxHours = 10 * 365 * 24;
+constexpr int64_t kMaxHours = int64_t{10} * 365 * 24;
 
 struct SetupFlags {
   std::string kubeconfig;

@@ -231,5 +231,20 @@ TEST_F(ApiWriteTest, CrdsAreEstablishedAtOnceAndServed) {
   MustCreate("widgets", Widget("after"));
 }
 
+TEST_F(ApiWriteTest, AStricterSchemaHoldsUpOnlyWhatChanges) {
+  MustCreate("widgets", Widget("a", 10));
+  const Json stricter = Json::array(
+      {{{"op", "replace"},
+        {"path", "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/size/maximum"},
+        {"value", 5}}});
+  ASSERT_TRUE(
+      Patch("customresourcedefinitions", "widgets.example.com", PatchKind::kJson, stricter).ok());
+  EXPECT_TRUE(
+      Patch("widgets", "a", PatchKind::kMerge, {{"status", {{"phase", "Done"}}}}, "status").ok());
+  const auto changed = Patch("widgets", "a", PatchKind::kMerge, {{"spec", {{"color", "blue"}}}});
+  ASSERT_FALSE(changed.ok());
+  EXPECT_THAT(changed.error().message, HasSubstr("should be less than or equal to 5"));
+}
+
 }  // namespace
 }  // namespace envicutor::standalone

@@ -23,7 +23,6 @@ inline constexpr char kCpuStat[] = "cpu.stat";
 inline constexpr char kMemoryMax[] = "memory.max";
 inline constexpr char kMemorySwapMax[] = "memory.swap.max";
 inline constexpr char kMemoryPeak[] = "memory.peak";
-inline constexpr char kMemoryCurrent[] = "memory.current";
 inline constexpr char kMemoryEvents[] = "memory.events";
 inline constexpr char kPidsMax[] = "pids.max";
 

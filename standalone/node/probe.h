@@ -18,7 +18,6 @@ class ProbeTracker {
   // The state after a result at `now`: passing until failure_threshold failures in a row, and
   // failing until success_threshold successes.
   bool Record(bool success, SteadyTime now);
-  [[nodiscard]] bool passing() const { return passing_; }
   [[nodiscard]] const ProbeSpec& spec() const { return spec_; }
 
  private:

@@ -142,7 +142,6 @@ ResourcePtr FromCrd(const std::shared_ptr<const schema::CompiledCrd>& crd,
   info->namespaced = crd->namespaced;
   info->has_status = version.has_status;
   info->has_scale = version.scale.has_value();
-  info->storage_version = version.storage;
   info->crd = crd;
   info->crd_version = &version;
   return info;

@@ -25,7 +25,6 @@ struct ResourceInfo {
   bool namespaced = true;
   bool has_status = false;
   bool has_scale = false;
-  bool storage_version = true;
   // Answers creates only and stores nothing (selfsubjectaccessreviews, selfsubjectreviews).
   bool virtual_kind = false;
   std::vector<std::string> subresources;  // others than status and scale, e.g. "binding", "log"

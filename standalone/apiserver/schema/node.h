@@ -60,7 +60,6 @@ struct SchemaNode {
   std::optional<int64_t> max_items;
   std::optional<int64_t> min_properties;
   std::optional<int64_t> max_properties;
-  bool unique_items = false;
   std::string pattern;
   std::optional<Regex> regex;
   std::vector<Json> enum_values;

@@ -44,7 +44,7 @@ bool IsEnvironmentHash(std::string_view text) {
 }
 
 Status CheckStorePath(std::string_view path) {
-  const Status bad = InvalidArgument("not a store path: " + std::string(path.substr(0, 256)));
+  Status bad = InvalidArgument("not a store path: " + std::string(path.substr(0, 256)));
   if (path.substr(0, kStorePrefix.size()) != kStorePrefix) return bad;
   const std::string_view base = path.substr(kStorePrefix.size());
   if (base.size() < kHashLength + 2 || base.size() > kHashLength + 1 + kMaxNameLength) return bad;

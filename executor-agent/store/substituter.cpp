@@ -279,7 +279,7 @@ Status Substituter::Substitute(const Flight& flight, const std::stop_token& stop
     return InstallEnvironment(layout_, info.output, options_.max_closure_bytes, &environment,
                               &spoiled);
   };
-  const Status status = substitute();
+  Status status = substitute();
   const auto took =
       std::chrono::duration_cast<std::chrono::milliseconds>(SteadyClock::now() - begin);
   if (const Status removed = RemoveTree(scratch); !removed.ok()) {

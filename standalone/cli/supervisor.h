@@ -22,7 +22,8 @@ struct ChildSpec {
   std::string name;
   std::vector<std::string> argv;  // argv[0] is a path
   std::string log_path;
-  int stop_order = 0;  // lower ones are stopped, and have ended, first
+  int stop_order = 0;                      // lower ones are stopped, and have ended, first
+  std::vector<std::string> environment{};  // "NAME=value", where we have no NAME ourselves
 };
 
 class Supervisor {

@@ -64,6 +64,19 @@ class SupervisorTest : public ::testing::Test {
   std::jthread thread_;
 };
 
+TEST_F(SupervisorTest, AChildsEnvironmentIsOursAndMore) {
+  ::setenv("ENVICUTOR_TEST_OURS", "ours", 1);
+  Start();
+  supervisor_->Add({.name = "env",
+                    .argv = {"/bin/sh", "-c", "echo $ENVICUTOR_TEST_OURS $ENVICUTOR_TEST_MORE"},
+                    .log_path = dir_ + "/env.log",
+                    .environment = {"ENVICUTOR_TEST_OURS=other", "ENVICUTOR_TEST_MORE=more"}});
+  WaitFor([](const RunningChild& c) { return c.restarts > 0; });
+  StopAndJoin();
+  ::unsetenv("ENVICUTOR_TEST_OURS");
+  EXPECT_THAT(*ReadFile(dir_ + "/env.log"), ::testing::HasSubstr("ours more"));
+}
+
 TEST_F(SupervisorTest, AKilledChildComesBackAndStopEndsIt) {
   Start();
   Add("part", "echo hello; exec sleep 1000");

@@ -41,10 +41,11 @@ void DispatchCore::GiveUpBound(SteadyTime now, Effects* out) {
     std::vector<std::string> lost;
     for (const BoundRun& bound : pool.bound) {
       const std::string& node = runs_.at(bound.run.id).request->environment_node;
-      const bool there = std::any_of(agents_.begin(), agents_.end(), [&](const auto& entry) {
-        return entry.second.pool == name && entry.second.placement.node == node &&
-               !entry.second.draining;
-      });
+      const bool there =
+          std::any_of(agents_.begin(), agents_.end(), [&, &wanted = name](const auto& entry) {
+            return entry.second.pool == wanted && entry.second.placement.node == node &&
+                   !entry.second.draining;
+          });
       if (!there && bound.since + options_.bound_grace <= now) lost.push_back(bound.run.id);
     }
     for (const std::string& uid : lost) {

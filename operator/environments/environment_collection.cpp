@@ -58,6 +58,7 @@ std::vector<KeptEnvironment> EnvironmentBuilder::KeptEnvironments() const {
     if (kept.store_path.empty()) kept = std::move(environment);
   }
   std::vector<KeptEnvironment> kept;
+  kept.reserve(by_hash.size());
   for (const auto& [hash, environment] : by_hash) kept.push_back(environment);
   std::vector<KeptEnvironment> others;
   {
@@ -164,7 +165,7 @@ Status EnvironmentBuilder::EndCollection(const Json& pod, const CollectorOutcome
         deps_.clock.Now() + std::chrono::milliseconds(deps_.options.cache.gc_interval_millis);
   }
   ENVICUTOR_RETURN_IF_ERROR(DeletePod(pod));
-  const Status status =
+  Status status =
       deps_.client.Delete(kube::kConfigMaps, deps_.options.executor_namespace, kCollectorName);
   if (!status.ok() && status.code() != Code::kNotFound) return status;
   {

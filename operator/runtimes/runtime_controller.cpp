@@ -59,7 +59,7 @@ std::vector<std::string> CheckSpec(const Json& runtime, const Options& options,
 
 }  // namespace
 
-RuntimeController::RuntimeController(RuntimeControllerDeps deps) : deps_(deps) {}
+RuntimeController::RuntimeController(const RuntimeControllerDeps& deps) : deps_(deps) {}
 
 void RuntimeController::Follow() {
   const auto enqueue = [this](const kube::ObjectPtr& runtime) {
@@ -145,8 +145,7 @@ Status RuntimeController::Reconcile(const std::string& name) {
     entry.served = ServedFromStatus(*runtime);
   }
   const bool deleted = !At(*runtime, {"metadata", "deletionTimestamp"}).is_null();
-  const Status status =
-      deleted ? ReconcileDeleted(*runtime, &entry) : ReconcileLive(*runtime, &entry);
+  Status status = deleted ? ReconcileDeleted(*runtime, &entry) : ReconcileLive(*runtime, &entry);
   Store(name, std::move(entry));
   CountPhases();
   return status;

@@ -51,7 +51,7 @@ struct RuntimeControllerDeps {
 // Thread-safe. The runner is stopped before this is destroyed.
 class RuntimeController final : public RuntimeCatalog {
  public:
-  explicit RuntimeController(RuntimeControllerDeps deps);
+  explicit RuntimeController(const RuntimeControllerDeps& deps);
   RuntimeController(const RuntimeController&) = delete;
   RuntimeController& operator=(const RuntimeController&) = delete;
 

@@ -56,8 +56,7 @@ Status LabelNamespace(kube::Client& client, const std::string& ns) {
 
 Status Run(const SetupFlags& flags, kube::Client& client, std::stop_token stop) {
   if (flags.remove) {
-    const Status removed =
-        RemovePools(client, flags.release, flags.executor_ns, kRemovePatience, stop);
+    Status removed = RemovePools(client, flags.release, flags.executor_ns, kRemovePatience, stop);
     // An operator that is down must not keep a release from being uninstalled.
     if (removed.code() != Code::kDeadlineExceeded) return removed;
     log::Warn("uninstalling goes on", {{"left", removed.message()}});

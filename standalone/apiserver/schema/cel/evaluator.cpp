@@ -92,7 +92,7 @@ Value Evaluator::Eval(const Expr& expr) {
     case Op::kIndex:
       return Index(expr);
     case Op::kNot: {
-      const Value value = Eval(*expr.args[0]);
+      Value value = Eval(*expr.args[0]);
       if (value.IsError()) return value;
       return value.kind == Kind::kBool ? BoolValue(!value.boolean) : NoOverload();
     }
@@ -156,7 +156,7 @@ Value Evaluator::Select(const Expr& expr) {
 Value Evaluator::Index(const Expr& expr) {
   Value target = Eval(*expr.args[0]);
   if (target.IsError()) return target;
-  const Value index = Eval(*expr.args[1]);
+  Value index = Eval(*expr.args[1]);
   if (index.IsError()) return index;
   const bool chained = target.kind == Kind::kOptional;
   if (chained) {

@@ -25,7 +25,8 @@ class Measure:
         self.scale = 0.2 if quick else 1
         self.parts = parts
         self.figures = {"api": api}
-        slots = max(2, os.cpu_count())
+        # Two a CPU: while one's result is on its way to the API server, the other computes.
+        slots = 2 * max(1, os.cpu_count())
         self.up = RealUp(slots) if api == "real" else Up(os.environ.get("ENVICUTOR_LOAD_DATA"), slots=slots)
 
     def n(self, count):

@@ -103,7 +103,8 @@ class Api {
                                         PatchKind kind, const Json& patch,
                                         const WriteOptions& options);
   // Server-side apply by options.manager; `config` names what it sets and nothing else. Makes the
-  // object where there is none; 409 where another manager owns a field that changes, unless `force`.
+  // object where there is none; 409 where another manager owns a field that changes, unless
+  // `force`.
   [[nodiscard]] ApiResult<Answer> Apply(const ResourceInfo& resource, const std::string& ns,
                                         const std::string& name, const std::string& subresource,
                                         const Json& config, bool force,

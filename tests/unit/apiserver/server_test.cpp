@@ -192,11 +192,12 @@ TEST_F(ServerTest, MethodsAndMediaTypesThatAreNotThere) {
   MustSend(404, "GET", "/api/v1/configmaps/a");
   MustSend(404, "GET", "/api/v1/namespaces/default/pods/a/exec");
   MustSend(201, "POST", kMaps, ConfigMap("a"));
-  const Json apply = MustSend(422, "PATCH", std::string(kMaps) + "/a", "{}",
-                              "application/apply-patch+yaml");
-  EXPECT_EQ(apply["message"],
-            "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for "
-            "apply patch");
+  const Json apply =
+      MustSend(422, "PATCH", std::string(kMaps) + "/a", "{}", "application/apply-patch+yaml");
+  EXPECT_EQ(
+      apply["message"],
+      "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for "
+      "apply patch");
   MustSend(415, "PATCH", std::string(kMaps) + "/a?fieldManager=x", "{}",
            "application/apply-patch+cbor");
   http::Request request = MakeRequest("GET", kMaps);

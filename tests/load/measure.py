@@ -190,7 +190,7 @@ class Measure:
         while self.created() < count and time.monotonic() < deadline:
             time.sleep(0.2)  # between looks at the server's counters
         mark = self.up.log("operator").stat().st_size
-        self.up.restart_operator()
+        self.up.debug_log(True)  # kill -9 and the next, which logs each dispatch
         report = json.loads(waiting.communicate(timeout=600)[0])
         times = {}
         with open(self.up.log("operator"), encoding="utf-8", errors="replace") as log:

@@ -180,6 +180,7 @@ class Measure:
     def restart(self):
         """10,000 wait while the operator is away; from its start to its first dispatch, by its own log."""
         count = self.n(10_000)
+        self.created()  # what there was before
         operator = self.up.status()["operator"]
         os.kill(operator, signal.SIGSTOP)
         waiting = subprocess.Popen(

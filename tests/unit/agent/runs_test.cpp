@@ -24,7 +24,9 @@ class Gate {
     std::unique_lock lock(mutex_);
     ++started_;
     changed_.notify_all();
-    const bool released = changed_.wait(lock, control.token(), [this] { return open_ > 0; });
+    // One that was told to stop leaves the opening to others, even when both come at once.
+    const bool released = changed_.wait(lock, control.token(), [this] { return open_ > 0; }) &&
+                          !control.token().stop_requested();
     if (released) --open_;
     api::RunResult result;
     result.uid = request.uid;

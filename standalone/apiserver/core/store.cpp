@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "common/base/check.h"
 #include "common/base/log.h"
 
 namespace envicutor::standalone {
@@ -63,6 +64,20 @@ bool HasPrefix(const std::string& key, const std::string& prefix) {
   return key.compare(0, prefix.size(), prefix) == 0;
 }
 
+void KeepText(ObjectPtr* object) {
+  if (*object != nullptr) {
+    *object = std::make_shared<Object>(Object{Json(), (*object)->text, (*object)->revision});
+  }
+}
+
+void ParseAgain(ObjectPtr* object) {
+  if (*object == nullptr || !(*object)->json.is_null()) return;
+  Result<Json> json = ParseJson((*object)->text);
+  CHECK(json.ok(), "the store's own text is JSON");
+  *object = std::make_shared<Object>(
+      Object{std::move(json).value(), (*object)->text, (*object)->revision});
+}
+
 }  // namespace
 
 ListSnapshot Store::List(const std::string& resource, const std::string& prefix) const {
@@ -82,7 +97,7 @@ ListSnapshot Store::List(const std::string& resource, const std::string& prefix)
 
 std::optional<ListSnapshot> Store::ListAt(const std::string& resource, const std::string& prefix,
                                           uint64_t revision) const {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   ListSnapshot snapshot;
   snapshot.revision = revision;
   const auto found = resources_.find(resource);
@@ -112,6 +127,8 @@ std::optional<ListSnapshot> Store::ListAt(const std::string& resource, const std
     }
   }
   take_undone_before(nullptr);
+  lock.unlock();
+  for (ObjectPtr& object : snapshot.objects) ParseAgain(&object);
   return snapshot;
 }
 
@@ -181,6 +198,12 @@ void Store::ApplyLocked(ResourceData& data, const Change& change) {
     data.oldest = data.history.front().revision;
     data.history_bytes -= data.history.front().object->text.size();
     data.history.pop_front();
+    if (data.text_only > 0) --data.text_only;
+  }
+  while (data.history.size() - data.text_only > kParsedHistoryEvents) {
+    Change& old = data.history[data.text_only++];
+    KeepText(&old.object);
+    KeepText(&old.previous);
   }
 }
 
@@ -228,7 +251,7 @@ void Store::OnFailed(const Status& status) {
 }
 
 ChangeBatch Store::ChangesSince(const std::string& resource, uint64_t revision, size_t max) const {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   ChangeBatch batch;
   batch.up_to = std::max(published_, revision);
   const auto found = resources_.find(resource);
@@ -248,6 +271,11 @@ ChangeBatch Store::ChangesSince(const std::string& resource, uint64_t revision, 
       break;
     }
     batch.changes.push_back(*first);
+  }
+  lock.unlock();
+  for (Change& change : batch.changes) {
+    ParseAgain(&change.object);
+    ParseAgain(&change.previous);
   }
   return batch;
 }

@@ -70,6 +70,9 @@ struct ChangeBatch {
 
 // The history of a resource holds at most this much serialized text, whatever the number of events.
 inline constexpr size_t kMaxHistoryBytes = 32U << 20U;
+// So many of its newest changes have their objects parsed; those before, which only a reader that
+// is behind asks for, are text: a tree takes about six times as much.
+inline constexpr size_t kParsedHistoryEvents = 512;
 
 class Store final : public StorageListener {
  public:
@@ -113,6 +116,7 @@ class Store final : public StorageListener {
     std::unordered_map<std::string, std::pair<ObjectPtr, uint64_t>>
         overlay;  // head, not yet durable
     std::deque<Change> history;
+    size_t text_only = 0;  // so many at its beginning
     size_t history_bytes = 0;
     uint64_t oldest = 0;  // every published change after this revision is in `history`
   };

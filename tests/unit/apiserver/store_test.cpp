@@ -85,6 +85,32 @@ TEST_F(StoreTest, TheHistoryIsBoundedInBytesToo) {
   EXPECT_TRUE(store.ChangesSince("/big", start, 1).expired);
 }
 
+TEST_F(StoreTest, OldChangesAreTextAndReadLikeNewOnes) {
+  Store store(&storage_, 1'000'000);
+  ASSERT_TRUE(store.Load().ok());
+  const auto put = [&store](int value) {
+    return store.Write({"/old", "a", store.GetHead("/old", "a"), Json{{"value", value}}, {}})
+        .object;
+  };
+  const ObjectPtr first = put(0);
+  const std::weak_ptr<const Object> kept = put(1);
+  const int last = static_cast<int>(kParsedHistoryEvents) + 10;
+  for (int i = 2; i <= last; ++i) put(i);
+  EXPECT_TRUE(kept.expired());  // its tree is gone
+  const ChangeBatch batch = store.ChangesSince("/old", first->revision, 1'000'000);
+  ASSERT_EQ(batch.changes.size(), static_cast<size_t>(last));
+  for (int i = 1; i <= last; ++i) {
+    const Change& change = batch.changes[static_cast<size_t>(i) - 1];
+    EXPECT_EQ(change.object->json["value"], i);
+    EXPECT_EQ(change.previous->json["value"], i - 1);
+    EXPECT_EQ(Json::parse(change.object->text), change.object->json);
+  }
+  const auto then = store.ListAt("/old", "", first->revision);
+  ASSERT_TRUE(then.has_value());
+  ASSERT_EQ(then->objects.size(), 1U);
+  EXPECT_EQ(then->objects[0]->json, first->json);
+}
+
 TEST_F(StoreTest, AnIdleResourcesCursorMovesWithTheRevision) {
   const uint64_t start = store_.PublishedRevision();
   Put("a", 1);

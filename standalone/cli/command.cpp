@@ -73,7 +73,7 @@ std::string ToYaml(const Json& value) {
 
 void Print(const Json& value, const std::string& output) {
   const std::string text = output == "yaml" ? ToYaml(value) : DumpJson(value, 2) + "\n";
-  std::fwrite(text.data(), 1, text.size(), stdout);
+  (void)std::fwrite(text.data(), 1, text.size(), stdout);  // a reader that left wants no more
   std::fflush(stdout);
 }
 

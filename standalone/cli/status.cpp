@@ -93,7 +93,7 @@ void PrintText(const Json& status) {
     std::printf("\nThe API server does not answer: %s\n", error.c_str());
     return;
   }
-  const auto table = [](std::vector<std::vector<std::string>> lines) {
+  const auto table = [](const std::vector<std::vector<std::string>>& lines) {
     if (lines.size() > 1) std::printf("\n%s", FormatTable(lines).c_str());
   };
   std::vector<std::vector<std::string>> executors = {{"EXECUTOR", "READY", "ADDRESS"}};

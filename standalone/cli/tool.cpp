@@ -56,6 +56,7 @@ Result<std::string> RunTool(const std::vector<std::string>& arguments, const std
                             std::stop_token stop) {
   std::vector<std::string> copy = arguments;
   std::vector<char*> argv;
+  argv.reserve(copy.size() + 1);
   for (std::string& part : copy) argv.push_back(part.data());
   argv.push_back(nullptr);
   std::array<int, 2> pipe{};

@@ -375,7 +375,7 @@ class Checker {
     }
     scope_.emplace_back(
         expr->name, range.letter == 'm' ? Of(range.node != nullptr ? 's' : 'x') : Element(range));
-    const Type body = Run(expr->args[1].get());
+    Type body = Run(expr->args[1].get());
     const Type filter = expr->args.size() > 2 ? Run(expr->args[2].get()) : Of('b');
     scope_.pop_back();
     const Type& condition = expr->op == Op::kMapMacro ? filter : body;

@@ -190,16 +190,16 @@ class Measure:
         deadline = time.monotonic() + 300
         while self.created() < count and time.monotonic() < deadline:
             time.sleep(0.2)  # between looks at the server's counters
-        mark = self.up.log("operator").stat().st_size
+        began = time.time()
         self.up.debug_log(True)  # kill -9 and the next, which logs each dispatch
         report = json.loads(waiting.communicate(timeout=600)[0])
         times = {}
-        with open(self.up.log("operator"), encoding="utf-8", errors="replace") as log:
-            log.seek(mark)
-            for line in log:
+        path = self.up.log("operator")
+        for part in (path.with_name(path.name + ".1"), path):  # it may have been rotated meanwhile
+            for line in part.read_text(errors="replace").splitlines() if part.exists() else ():
                 for what in ("operator starts", "submission dispatched"):
-                    if f'"msg":"{what}"' in line and what not in times:
-                        times[what] = seconds_of(line)
+                    if f'"msg":"{what}"' in line and seconds_of(line) >= began:
+                        times.setdefault(what, seconds_of(line))
         return {"queued": count, "startToFirstDispatchSeconds": round(
             times["submission dispatched"] - times["operator starts"], 3), "verdicts": report["verdicts"]}
 

@@ -17,6 +17,7 @@ from real import RealUp, Unavailable
 from system import BIN, LOAD_RUNTIME, ROOT, SPEC, Up, load, own_network
 
 PARTS = ("spawn", "bare", "low", "high", "open", "contest", "agent", "restart", "memory")
+EMBEDDED_ONLY = ("agent", "restart")  # they read the supervisor's files and the embedded server's counters
 AGENT_PORT = 8443
 
 
@@ -287,6 +288,8 @@ def main():
     for part in parts:
         if part not in PARTS:
             parser.error(f"--parts: \"{part}\" is not one of {', '.join(PARTS)}")
+        if args.api == "real" and part in EMBEDDED_ONLY:
+            parser.error(f"--parts: \"{part}\" needs --api embedded")
     measure = Measure(args.quick, parts, args.api)
     try:
         measure.up.fetch()

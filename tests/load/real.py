@@ -21,6 +21,7 @@ class RealUp(system.Up):
     def __init__(self, slots):
         self.cluster = RealCluster(degraded=True)
         self.slots = slots
+        self.level = "info"
 
     def fetch(self):
         """Also the control plane's programs. control_plane.Unavailable."""
@@ -45,11 +46,14 @@ class RealUp(system.Up):
         return self.data / f"{name}.log"
 
     def debug_log(self, on):
-        """Left alone: the steps' times are taken on the embedded server."""
+        """The next operator with level debug, or as it was."""
+        self.level = "debug" if on else "info"
+        self.restart_operator()
 
     def restart_operator(self):
-        """kill -9, and the next takes the lease over when that ends: so the lease is given back first."""
+        """SIGTERM, not kill -9: it gives its lease back, which the next would have to wait out."""
         self.operator.send_signal(signal.SIGTERM)
+        self.operator.send_signal(signal.SIGCONT)  # it may stand still
         self.operator.wait(timeout=60)
         self.cluster.plane.processes = [(n, p) for n, p in self.cluster.plane.processes if p is not self.operator]
-        self.operator = self.cluster.start_operator("operator", **PATIENT)
+        self.operator = self.cluster.start_operator("operator", log={"level": self.level}, **PATIENT)

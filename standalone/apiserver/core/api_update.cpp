@@ -52,7 +52,8 @@ std::optional<ApiError> CheckIdentity(const ResourceInfo& resource, const Json& 
   return std::nullopt;
 }
 
-// What clients do not change: identity and deletion; and managedFields, for now.
+// What clients do not change: identity and deletion. managedFields are kept too; who owns what
+// after this write is tracked when the object is complete.
 void KeepSystemMetadata(const ResourceInfo& resource, const Json& current, Json* object) {
   (*object)["apiVersion"] = resource.ApiVersion();
   (*object)["kind"] = resource.kind;

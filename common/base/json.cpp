@@ -1,17 +1,13 @@
 #include "common/base/json.h"
 
+#include "common/base/json_parse.h"
+
 namespace envicutor {
 namespace {
 
 const Json& Null() {
   static const Json null;
   return null;
-}
-
-const Json& Member(const Json& object, std::string_view key) {
-  if (!object.is_object()) return Null();
-  const auto it = object.find(key);
-  return it == object.end() ? Null() : *it;
 }
 
 bool IsDeeperThan(std::string_view text, int max_depth) {
@@ -43,8 +39,13 @@ Status WrongType(std::string_view key, std::string_view wanted) {
 }  // namespace
 
 Result<Json> ParseJson(std::string_view text, int max_depth) {
-  // Looked at before parsing: nlohmann's parser is iterative, but its values are destroyed
-  // recursively, and its callback that could count costs more than this.
+  bool duplicates = false;
+  if (std::optional<Json> value = TryParseJson(text, max_depth, &duplicates)) {
+    return *std::move(value);
+  }
+  // Looked at before parsing: nlohmann's parser is iterative, but its values
+  // are destroyed recursively, and its callback that could count costs more
+  // than this.
   if (IsDeeperThan(text, max_depth)) {
     return InvalidArgument("JSON is nested deeper than " + std::to_string(max_depth));
   }
@@ -55,13 +56,20 @@ Result<Json> ParseJson(std::string_view text, int max_depth) {
   }
 }
 
-std::string DumpJson(const Json& value, int indent) {
-  return value.dump(indent, ' ', false, Json::error_handler_t::replace);
+const Json& Member(const Json& object, std::string_view key) {
+  if (!object.is_object()) return Null();
+  const auto it = object.find(key);
+  return it == object.end() ? Null() : *it;
 }
 
 std::string GetString(const Json& object, std::string_view key, std::string fallback) {
   const Json& member = Member(object, key);
   return member.is_string() ? member.get<std::string>() : std::move(fallback);
+}
+
+std::string_view GetView(const Json& object, std::string_view key, std::string_view fallback) {
+  const Json& member = Member(object, key);
+  return member.is_string() ? std::string_view(member.get_ref<const std::string&>()) : fallback;
 }
 
 int64_t GetInt(const Json& object, std::string_view key, int64_t fallback) {

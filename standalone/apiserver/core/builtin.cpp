@@ -17,14 +17,14 @@ ApiError CannotHandle(const ResourceInfo& resource, const std::string& why) {
 
 std::optional<ApiError> PrepareSecret(const ResourceInfo& resource, Json* secret) {
   if (GetString(*secret, "type").empty()) (*secret)["type"] = "Opaque";
-  const auto string_data = secret->find("stringData");
-  if (string_data != secret->end()) {
-    for (const auto& [key, value] : string_data->items()) {
+  if (secret->contains("stringData")) {
+    const Json string_data = std::move((*secret)["stringData"]);
+    secret->erase("stringData");
+    for (const auto& [key, value] : string_data.items()) {
       if (!value.is_string())
         return CannotHandle(resource, "stringData." + key + " is not a string");
       (*secret)["data"][key] = Base64Encode(value.get_ref<const std::string&>());
     }
-    secret->erase("stringData");
   }
   for (const auto& [key, value] : At(*secret, {"data"}).items()) {
     if (!value.is_string() || !Base64Decode(value.get_ref<const std::string&>()).ok()) {

@@ -7,6 +7,7 @@ namespace envicutor::standalone {
 
 void PrepareCrd(const Json* old, Json* crd, const std::string& taken, WallTime now) {
   Json& spec = (*crd)["spec"];
+  if (At(spec, {"conversion"}).is_null()) spec["conversion"] = {{"strategy", "None"}};
   Json& names = spec["names"];
   const std::string kind = GetString(names, "kind");
   if (GetString(names, "singular").empty()) {
@@ -16,7 +17,6 @@ void PrepareCrd(const Json* old, Json* crd, const std::string& taken, WallTime n
     names["singular"] = singular;
   }
   if (GetString(names, "listKind").empty()) names["listKind"] = kind + "List";
-  if (At(spec, {"conversion"}).is_null()) spec["conversion"] = {{"strategy", "None"}};
 
   Json status = old == nullptr ? Json::object() : At(*old, {"status"});
   if (!status.is_object()) status = Json::object();

@@ -1,11 +1,14 @@
 #include "standalone/apiserver/http/json_reader.h"
 
+#include "common/base/json_parse.h"
+
 namespace envicutor::standalone {
 namespace {
 
 constexpr size_t kMaxDuplicates = 100;
 
-// nlohmann's own builder with a callback costs twice as much, and a key that comes twice is lost.
+// For what is not in order: it words the error and names the keys that come twice. nlohmann's own
+// builder with a callback costs twice as much, and such a key is lost.
 class Builder {
  public:
   Builder(ReadJson* out, size_t max_depth) : out_(out), max_depth_(max_depth) {}
@@ -89,6 +92,11 @@ class Builder {
 
 ReadJson ReadClientJson(std::string_view text, int max_depth) {
   ReadJson out;
+  bool duplicates = false;
+  if (auto value = TryParseJson(text, max_depth, &duplicates); value && !duplicates) {
+    out.value = *std::move(value);
+    return out;
+  }
   Builder builder(&out, static_cast<size_t>(max_depth));
   if (!Json::sax_parse(text.begin(), text.end(), &builder) || out.too_deep) out.value = nullptr;
   return out;

@@ -60,7 +60,9 @@ Stage::Stage(const StageBox& box, const StageSpec& spec, int program_fd, UniqueF
 
 Stage::~Stage() {
   box_.engine->cpus().GiveBack(cpu_);
-  if (group_.group.valid()) box_.engine->groups()->GiveBack(std::move(group_));
+  if (!group_.group.valid()) return;
+  const bool ended = exit_nanos_ && empty_ && outcome_.killed == Killed::kNo;
+  box_.engine->groups()->GiveBack(std::move(group_), ended);
 }
 
 Status Stage::Start() {
@@ -70,7 +72,6 @@ Status Stage::Start() {
   if (box_.engine->groups() != nullptr) {
     ENVICUTOR_ASSIGN(group_, box_.engine->groups()->Take());
     ENVICUTOR_RETURN_IF_ERROR(SetLimits());
-    cpu_stat_ = UniqueFd(::openat(group_.group.fd(), cgroup::kCpuStat, O_RDONLY | O_CLOEXEC));
   }
   budget_.cpu_micros =
       std::min(std::max(Value(Limit::kCpuTime), Value(Limit::kExtraTime)), kMaxMillis) * 1000;

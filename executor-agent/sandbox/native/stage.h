@@ -70,8 +70,7 @@ class Stage {
   UniqueFd stdin_file_;
 
   cgroup::StageGroup group_;
-  int cpu_ = -1;  // the program's own, or -1
-  UniqueFd cpu_stat_;
+  int cpu_ = -1;    // the program's own, or -1
   UniqueFd pidfd_;  // of the init; from kStarting on
   UniqueFd control_;
   InputStream stdin_;
@@ -83,7 +82,10 @@ class Stage {
   Budget budget_;
   int64_t begin_nanos_ = 0;             // when Supervise began
   std::optional<int64_t> start_nanos_;  // just before exec
-  int64_t next_cpu_look_nanos_ = 0;     // before it the CPU budget cannot be used up; 0: not known
+  // Whether events wake the loop. That the program starts is no reason to: who starts, fails to, or
+  // ends also closes or writes its output, and until then there is nothing to do but wait.
+  bool listening_ = false;
+  int64_t next_cpu_look_nanos_ = 0;  // before it the CPU budget cannot be used up; 0: not known
   std::optional<int64_t> exit_nanos_;
   int64_t setup_cpu_micros_ =
       0;                         // of the box's init and the program before exec: not the program's

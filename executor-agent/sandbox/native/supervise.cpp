@@ -81,9 +81,12 @@ StageOutcome Stage::Supervise(const std::stop_token& stop) {
 
 void Stage::Loop(int stop_event) {
   while (!exit_nanos_ && !dead_ && outcome_.killed == Killed::kNo) {
-    std::array<pollfd, 6> fds{pollfd{control_.get(), POLLIN, 0}, pollfd{pidfd_.get(), POLLIN, 0},
-                              pollfd{stop_event, POLLIN, 0},     pollfd{stdin_.fd(), POLLOUT, 0},
-                              pollfd{stdout_.fd(), POLLIN, 0},   pollfd{stderr_.fd(), POLLIN, 0}};
+    std::array<pollfd, 6> fds{pollfd{listening_ ? control_.get() : -1, POLLIN, 0},
+                              pollfd{pidfd_.get(), POLLIN, 0},
+                              pollfd{stop_event, POLLIN, 0},
+                              pollfd{stdin_.fd(), POLLOUT, 0},
+                              pollfd{stdout_.fd(), POLLIN, 0},
+                              pollfd{stderr_.fd(), POLLIN, 0}};
     const int64_t now = NowNanos();
     if (Poll(fds.data(), fds.size(), NextLookNanos(now)) < 0 && errno != EINTR) {
       Kill(Killed::kSandboxError, "");
@@ -91,7 +94,8 @@ void Stage::Loop(int stop_event) {
       return;
     }
     // What the program did by itself comes first: an exit just before a deadline is an exit.
-    if (fds[0].revents != 0) ReadEvents();
+    if (fds[0].revents != 0 || !listening_) ReadEvents();
+    listening_ = true;
     if (fds[1].revents != 0) dead_ = true;
     if (fds[3].revents != 0) stdin_.Serve();
     if (fds[4].revents != 0) ReadOutput(&stdout_, "maxStdout");
@@ -105,11 +109,17 @@ void Stage::Loop(int stop_event) {
 }
 
 int64_t Stage::NextLookNanos(int64_t now) const {
-  if (!start_nanos_) return std::max<int64_t>(begin_nanos_ + kSetupNanos - now, 0);
+  const bool approximate = !box_.engine->has_memory() || !group_.cpu_stat.valid();
+  if (!start_nanos_) {
+    int64_t first = kSetupNanos;
+    // Nothing can be due sooner after a start that is still to come.
+    if (!listening_) first = std::min({first, budget_.wall_nanos, budget_.UntilNextLook(0)});
+    if (!listening_ && approximate) first = std::min(first, kDegradedLookNanos);
+    return std::max<int64_t>(begin_nanos_ + first - now, 0);
+  }
   const int64_t wall = std::max<int64_t>(*start_nanos_ + budget_.wall_nanos - now, 0);
-  int64_t look = std::min(wall, std::max<int64_t>(next_cpu_look_nanos_ - now, 0));
-  if (!box_.engine->has_memory() || !cpu_stat_.valid()) look = std::min(look, kDegradedLookNanos);
-  return look;
+  const int64_t look = std::min(wall, std::max<int64_t>(next_cpu_look_nanos_ - now, 0));
+  return approximate ? std::min(look, kDegradedLookNanos) : look;
 }
 
 void Stage::CheckTime(int64_t now) {
@@ -135,7 +145,7 @@ void Stage::CheckTime(int64_t now) {
 }
 
 void Stage::LookDegraded(int64_t now) {
-  if ((box_.engine->has_memory() && cpu_stat_.valid()) || !start_nanos_) return;
+  if ((box_.engine->has_memory() && group_.cpu_stat.valid()) || !start_nanos_) return;
   // Walking /proc is dear: not at each event.
   if (now - std::max(degraded_look_nanos_, *start_nanos_) < kDegradedLookNanos) return;
   degraded_look_nanos_ = now;
@@ -157,12 +167,8 @@ int64_t Stage::DiskUsed() const {
 }
 
 int64_t Stage::CpuUsedMicros() const {
-  if (!cpu_stat_.valid()) return std::max(tree_cpu_micros_, reaped_cpu_micros_);
-  std::array<char, 1024> text;
-  const ssize_t got = ::pread(cpu_stat_.get(), text.data(), text.size(), 0);
-  if (got <= 0) return 0;
-  const int64_t usage = cgroup::FlatKeyed({text.data(), static_cast<size_t>(got)}, "usage_usec");
-  return std::max<int64_t>(usage - setup_cpu_micros_ - init_cpu_micros_, 0);
+  if (!group_.cpu_stat.valid()) return std::max(tree_cpu_micros_, reaped_cpu_micros_);
+  return std::max<int64_t>(group_.CpuMicros() - setup_cpu_micros_ - init_cpu_micros_, 0);
 }
 
 void Stage::ReadEvents() {
@@ -279,7 +285,7 @@ void Stage::Finish() {
                               ? group_.group.ReadNumber(cgroup::kMemoryPeak, 0)
                               : degraded_peak_bytes_;
   outcome_.oom_killed =
-      group_.group.valid() && group_.group.ReadKey(cgroup::kMemoryEvents, "oom_kill") > 0;
+      box_.engine->has_memory() && group_.group.ReadKey(cgroup::kMemoryEvents, "oom_kill") > 0;
   struct statfs info {};
   if (::fstatfs(box_.top, &info) == 0) outcome_.disk_full = info.f_bfree == 0 || info.f_ffree == 0;
   outcome_.stdout_bytes = stdout_.total();

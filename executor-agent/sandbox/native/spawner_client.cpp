@@ -81,7 +81,7 @@ SpawnerClient::SpawnerClient(std::string hello, const cgroup::Group* parent)
     : hello_(std::move(hello)), parent_(parent) {}
 
 SpawnerClient::~SpawnerClient() {
-  const std::lock_guard lock(mutex_);
+  const std::scoped_lock lock(calls_, mutex_);
   End();
 }
 
@@ -139,15 +139,20 @@ Status SpawnerClient::Start() {
   Request hello;
   hello.op = Op::kHello;
   hello.payload_size = static_cast<uint32_t>(hello_.size());
-  const Result<UniqueFd> answered = Exchange(hello, hello_, {});
-  if (!answered.ok()) return answered.status().WithContext("the spawner cannot start");
+  Status answered = SendOne(hello, hello_, {});
+  if (answered.ok()) answered = Receive(socket_.get(), &broken_).status();
+  if (!answered.ok()) return answered.WithContext("the spawner cannot start");
   ++generation_;
   return OkStatus();
 }
 
 Result<uint64_t> SpawnerClient::EnsureRunning() {
-  const std::lock_guard lock(mutex_);
-  if (socket_.valid()) return generation_;
+  {
+    const std::lock_guard lock(mutex_);
+    if (socket_.valid() && !broken_) return generation_;
+  }
+  const std::scoped_lock lock(calls_, mutex_);
+  if (socket_.valid() && !broken_) return generation_;
   const Status started = Start();
   if (!started.ok()) {
     End();
@@ -158,21 +163,38 @@ Result<uint64_t> SpawnerClient::EnsureRunning() {
 
 Status SpawnerClient::Send(uint64_t generation, const Request& request, std::string_view payload,
                            std::span<const int> fds) {
-  const std::lock_guard lock(mutex_);
-  if (!socket_.valid() || generation != generation_)
-    return Unavailable("the spawner was restarted");
-  Status sent = SendOne(request, payload, fds);
-  EndIfBroken(sent);
+  Status sent;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!socket_.valid() || generation != generation_)
+      return Unavailable("the spawner was restarted");
+    sent = SendOne(request, payload, fds);
+    if (!broken_) return sent;
+  }
+  const std::scoped_lock lock(calls_, mutex_);
+  if (generation == generation_) EndIfBroken(sent);
   return sent;
 }
 
 Result<UniqueFd> SpawnerClient::Call(uint64_t generation, const Request& request,
                                      std::string_view payload, std::span<const int> fds) {
-  const std::lock_guard lock(mutex_);
-  if (!socket_.valid() || generation != generation_)
-    return Unavailable("the spawner was restarted");
-  Result<UniqueFd> result = Exchange(request, payload, fds);
-  EndIfBroken(result.status());
+  const std::lock_guard call(calls_);
+  int socket = -1;
+  Status sent;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!socket_.valid() || generation != generation_)
+      return Unavailable("the spawner was restarted");
+    sent = SendOne(request, payload, fds);
+    socket = socket_.get();
+  }
+  bool broken = !sent.ok();
+  Result<UniqueFd> result = broken ? Result<UniqueFd>(sent) : Receive(socket, &broken);
+  if (broken) {
+    const std::lock_guard lock(mutex_);
+    broken_ = true;
+    EndIfBroken(result.status());
+  }
   return result;
 }
 
@@ -210,9 +232,7 @@ Status SpawnerClient::SendOne(const Request& request, std::string_view payload,
   return OkStatus();
 }
 
-Result<UniqueFd> SpawnerClient::Exchange(const Request& request, std::string_view payload,
-                                         std::span<const int> fds) {
-  ENVICUTOR_RETURN_IF_ERROR(SendOne(request, payload, fds));
+Result<UniqueFd> SpawnerClient::Receive(int socket, bool* broken) {
   Reply reply;
   iovec data{&reply, sizeof(reply)};
   alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
@@ -222,7 +242,7 @@ Result<UniqueFd> SpawnerClient::Exchange(const Request& request, std::string_vie
   answer.msg_control = control.data();
   answer.msg_controllen = control.size();
   ssize_t got = 0;
-  while ((got = ::recvmsg(socket_.get(), &answer, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR) {
+  while ((got = ::recvmsg(socket, &answer, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR) {
   }
   UniqueFd fd;
   if (const cmsghdr* part = got >= 0 ? CMSG_FIRSTHDR(&answer) : nullptr;
@@ -232,7 +252,7 @@ Result<UniqueFd> SpawnerClient::Exchange(const Request& request, std::string_vie
     fd = UniqueFd(number);
   }
   if (got != static_cast<ssize_t>(sizeof(reply))) {
-    broken_ = true;
+    *broken = true;
     return Unavailable(got < 0 ? "the spawner does not answer" : "the spawner died");
   }
   if (reply.error != 0) {

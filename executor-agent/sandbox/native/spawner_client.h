@@ -14,7 +14,7 @@
 
 namespace envicutor::agent::native {
 
-// Thread-safe; one request at a time is on the way.
+// Thread-safe; one Call at a time is on the way, and no Send waits for its reply.
 class SpawnerClient {
  public:
   // `hello` is the payload of kHello. `parent`: where the spawner gets a group of its own
@@ -41,16 +41,21 @@ class SpawnerClient {
   [[nodiscard]] pid_t pid() const { return pid_.load(); }  // -1: none
 
  private:
+  // Both mutexes held:
   [[nodiscard]] Status Start();
-  [[nodiscard]] Result<UniqueFd> Exchange(const Request& request, std::string_view payload,
-                                          std::span<const int> fds);
-  [[nodiscard]] Status SendOne(const Request& request, std::string_view payload,
-                               std::span<const int> fds);
   void EndIfBroken(const Status& why);
   void End();
+  // mutex_ held:
+  [[nodiscard]] Status SendOne(const Request& request, std::string_view payload,
+                               std::span<const int> fds);
+  // calls_ held. Whether the spawner is dead or deaf goes to *broken.
+  [[nodiscard]] static Result<UniqueFd> Receive(int socket, bool* broken);
 
   const std::string hello_;
   const cgroup::Group* const parent_;
+  // Locked in this order. calls_ is held from a Call's request to its reply, so that the socket
+  // stays open meanwhile; mutex_ guards the rest, and is not held while a reply is waited for.
+  std::mutex calls_;
   std::mutex mutex_;
   UniqueFd socket_;
   std::atomic<pid_t> pid_{-1};

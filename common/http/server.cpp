@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -25,7 +26,8 @@ void SetCloseOnExec(int fd) { ::fcntl(fd, F_SETFD, FD_CLOEXEC); }
 class BeastServer final : public Server {
  public:
   BeastServer(ServerOptions options, Handler handler)
-      : io_(std::make_shared<asio::io_context>()),
+      // Told that one thread is all, Boost leaves out what would wake the next one.
+      : io_(std::make_shared<asio::io_context>(std::max(1, options.io_threads))),
         core_(std::make_shared<SessionCore>()),
         handler_(std::move(handler)),
         acceptor_(asio::make_strand(*io_)),
@@ -185,7 +187,8 @@ class BeastServer final : public Server {
 
   void Handle(ServerRequest request, std::shared_ptr<SessionBase> session, uint64_t number) {
     auto writer = NewWriter(std::move(session), number);
-    if (!workers_) return Run(request, writer);
+    const auto& at_once = core_->options.at_once;
+    if (!workers_ || (at_once && at_once(request))) return Run(request, writer);
     auto shared = std::make_shared<ServerRequest>(std::move(request));
     if (!workers_->TryRun([this, shared, writer] { Run(*shared, writer); })) {
       writer->Send({503,

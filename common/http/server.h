@@ -61,7 +61,10 @@ struct ServerOptions {
   uint16_t port = 0;  // 0: any free one
   std::optional<TlsServerOptions> tls;
   int io_threads = 1;
-  int handler_threads = 4;            // 0: handlers run on the I/O threads and must not block
+  int handler_threads = 4;  // 0: handlers run on the I/O threads and must not block
+  // Requests whose handlers are short and do not block: they run on the I/O thread whatever
+  // handler_threads is, which saves a request two changes of threads. Called on it; may be empty.
+  std::function<bool(const ServerRequest&)> at_once;
   size_t max_connections = 1024;      // more: accepted and closed
   size_t max_queued_requests = 1024;  // waiting for a handler thread; more: 503 with Retry-After
   size_t max_header_bytes = 64U << 10U;

@@ -25,6 +25,8 @@ namespace {
 // Results are in the journal too: how long a drain waits for an operator that may be gone itself.
 constexpr std::chrono::seconds kAckGrace{3};
 constexpr std::chrono::seconds kStopGrace{1};
+// A body up to this is read in a fraction of a millisecond: no other request waits long for it.
+constexpr size_t kShortBodyBytes = 64U << 10U;
 
 // In order of construction: each uses those before it.
 class AgentProcess final : public Agent {
@@ -69,6 +71,10 @@ class AgentProcess final : public Agent {
     http::ServerOptions api;
     api.max_body_bytes = api::kMaxRequestBytes;
     api.max_connections = 256;
+    // Two for what looks at the disk or takes long to read; a run's own requests at most append to
+    // the journal.
+    api.handler_threads = 2;
+    api.at_once = &IsShort;
     api.address = options_.listen.host;
     api.port = options_.listen.port;
     auto started = RotatingServer::Start(
@@ -110,6 +116,10 @@ class AgentProcess final : public Agent {
   [[nodiscard]] uint16_t metrics_port() const override { return metrics_server_->port(); }
 
  private:
+  static bool IsShort(const http::ServerRequest& request) {
+    return request.path != kEnvironmentsPath && request.body.size() <= kShortBodyBytes;
+  }
+
   static Result<std::unique_ptr<http::Server>> Listen(std::string_view flag,
                                                       const ListenAddress& address,
                                                       http::ServerOptions server,

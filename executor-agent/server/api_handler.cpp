@@ -96,7 +96,7 @@ http::Response ApiHandler::Answer(const http::ServerRequest& request) {
   if (request.path == "/v1/info") {
     return request.method == "GET" ? Info() : MethodNotAllowed("GET");
   }
-  if (request.path == "/v1/environments") {
+  if (request.path == kEnvironmentsPath) {
     return request.method == "PUT" ? PutEnvironments(request) : MethodNotAllowed("PUT");
   }
   if (request.path == "/v1/results/ack") {

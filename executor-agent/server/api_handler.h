@@ -13,6 +13,7 @@
 namespace envicutor::agent {
 
 inline constexpr std::string_view kOperatorName = "envicutor-operator";
+inline constexpr std::string_view kEnvironmentsPath = "/v1/environments";
 
 // Thread-safe: a handler for http::StartServer. Only a peer whose certificate has the common name
 // envicutor-operator is served anything but /healthz and /readyz.

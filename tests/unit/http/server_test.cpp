@@ -188,6 +188,31 @@ TEST(HttpServer, ConnectionsOverTheLimitAreClosedAndPlacesComeBack) {
   EXPECT_NE(std::string::npos, answer.find(" 200 "));
 }
 
+TEST(HttpServer, WhatIsAnsweredAtOnceWaitsForNoHandlerThread) {
+  ServerOptions options;
+  options.handler_threads = 1;
+  options.at_once = [](const ServerRequest& request) { return request.path == "/a"; };
+  Signal release;
+  Signal busy;
+  const auto server = MustStart(options, [&](const ServerRequest& request, const auto& writer) {
+    if (request.path != "/a") {
+      busy.Set();
+      EXPECT_TRUE(release.Wait());
+    }
+    Echo(request, writer);
+  });
+  RawConnection working(server->port());
+  working.Send("GET /slow HTTP/1.1\r\nHost: x\r\n\r\n");
+  ASSERT_TRUE(busy.Wait()) << "what is not at once must not hold the I/O thread";
+  RawConnection other(server->port());
+  for (int i = 0; i < 3; ++i) {
+    other.Send(kGet);
+    EXPECT_NE(std::string::npos, other.Read("GET /a 0").find(" 200 ")) << i;
+  }
+  release.Set();
+  EXPECT_NE(std::string::npos, working.Read("GET /slow 0").find(" 200 "));
+}
+
 TEST(HttpServer, TooManyQueuedRequestsGet503WithRetryAfter) {
   ServerOptions options;
   options.handler_threads = 1;

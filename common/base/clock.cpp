@@ -1,23 +1,36 @@
 #include "common/base/clock.h"
 
-#include <array>
-#include <cstdio>
-#include <ctime>
-
 namespace envicutor {
 namespace {
 
 using std::chrono::duration_cast;
 using std::chrono::seconds;
 
-std::tm UtcParts(WallTime time, int64_t* micros) {
-  const auto since_epoch = time.time_since_epoch();
-  const auto whole = std::chrono::floor<seconds>(since_epoch);
-  *micros = duration_cast<std::chrono::microseconds>(since_epoch - whole).count();
-  const std::time_t t = static_cast<std::time_t>(whole.count());
-  std::tm parts{};
-  gmtime_r(&t, &parts);
-  return parts;
+// "2026-01-01T00:00:00", ".000000" with `micros`, "Z". By hand, as each line of a log has one:
+// gmtime_r locks the time zone, and strftime and printf read their formats.
+std::string Format(WallTime time, bool micros) {
+  const auto second = std::chrono::floor<seconds>(time);
+  const auto day = std::chrono::floor<std::chrono::days>(second);
+  const std::chrono::year_month_day date(day);
+  const std::chrono::hh_mm_ss clock(second - day);
+  std::string text = "0000-00-00T00:00:00Z";
+  const auto write = [&text](size_t at, size_t digits, auto value) {
+    auto rest = static_cast<uint64_t>(value);
+    for (; digits > 0; --digits, rest /= 10) {
+      text[at + digits - 1] = static_cast<char>('0' + rest % 10);
+    }
+  };
+  write(0, 4, static_cast<int>(date.year()));
+  write(5, 2, static_cast<unsigned>(date.month()));
+  write(8, 2, static_cast<unsigned>(date.day()));
+  write(11, 2, clock.hours().count());
+  write(14, 2, clock.minutes().count());
+  write(17, 2, clock.seconds().count());
+  if (micros) {
+    text.replace(19, 1, ".000000Z");
+    write(20, 6, duration_cast<std::chrono::microseconds>(time - second).count());
+  }
+  return text;
 }
 
 }  // namespace
@@ -38,23 +51,9 @@ void FakeClock::Advance(Duration by) {
   elapsed_ += by;
 }
 
-std::string FormatRfc3339(WallTime time) {
-  int64_t micros = 0;
-  const std::tm parts = UtcParts(time, &micros);
-  std::array<char, 64> buffer{};
-  const size_t n = std::strftime(buffer.data(), buffer.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return {buffer.data(), n};
-}
+std::string FormatRfc3339(WallTime time) { return Format(time, false); }
 
-std::string FormatRfc3339Micro(WallTime time) {
-  int64_t micros = 0;
-  const std::tm parts = UtcParts(time, &micros);
-  std::array<char, 64> buffer{};
-  const size_t n = std::strftime(buffer.data(), buffer.size(), "%Y-%m-%dT%H:%M:%S", &parts);
-  std::array<char, 32> fraction{};
-  std::snprintf(fraction.data(), fraction.size(), ".%06ldZ", static_cast<long>(micros));
-  return std::string(buffer.data(), n) + fraction.data();
-}
+std::string FormatRfc3339Micro(WallTime time) { return Format(time, true); }
 
 Result<WallTime> ParseRfc3339(std::string_view text) {
   const Status bad = InvalidArgument("\"" + std::string(text.substr(0, 64)) +

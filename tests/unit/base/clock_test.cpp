@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <ctime>
+#include <random>
+
 #include "common/base/backoff.h"
 
 namespace envicutor {
@@ -26,6 +30,21 @@ TEST(Rfc3339, RoundTrips) {
     const auto time = ParseRfc3339(text);
     ASSERT_TRUE(time.ok()) << text;
     EXPECT_EQ(text, FormatRfc3339Micro(*time));
+  }
+}
+
+TEST(Rfc3339, IsWhatTheCLibraryWrites) {
+  std::mt19937_64 random(1);
+  // Of all times that fit: the years 1678 to 2261.
+  std::uniform_int_distribution<int64_t> any(-9'214'560'000, 9'214'646'399);
+  for (int i = 0; i < 20'000; ++i) {
+    const std::time_t second = any(random);
+    std::tm parts{};
+    gmtime_r(&second, &parts);
+    std::array<char, 32> expected{};
+    std::strftime(expected.data(), expected.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
+    ASSERT_EQ(expected.data(), FormatRfc3339(WallTime(seconds(second))));
+    ASSERT_EQ(expected.data(), FormatRfc3339(WallTime(seconds(second) + Duration(999'999'999))));
   }
 }
 

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "executor-agent/spawner/keyed.h"
 #include "executor-agent/spawner/spawner.h"
 
 namespace envicutor::agent::native {
@@ -70,7 +71,7 @@ Failure MakeDevice(const Device& device) {
   const int fd = open(device.path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
   if (fd < 0) return LastError(device.path);
   close(fd);
-  if (mount(host, device.path, nullptr, MS_BIND, nullptr) != 0) return LastError(device.path);
+  if (Mount(host, device.path, nullptr, MS_BIND, nullptr) != 0) return LastError(device.path);
   return {};
 }
 
@@ -98,9 +99,9 @@ Failure Fill(const Texts& texts) {
     const Failure failure = WriteText(file.path, file.target);
     if (failure.error != 0) return failure;
   }
-  if (mount(texts.view, "nix/store", nullptr, MS_BIND, nullptr) != 0)
+  if (Mount(texts.view, "nix/store", nullptr, MS_BIND, nullptr) != 0)
     return LastError("bind the store");
-  if (mount(nullptr, "nix/store", nullptr, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV,
+  if (Mount(nullptr, "nix/store", nullptr, MS_BIND | MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV,
             nullptr) != 0) {
     return LastError("make the store read-only");
   }
@@ -108,22 +109,22 @@ Failure Fill(const Texts& texts) {
 }
 
 Failure Build(const Texts& texts) {
-  if (unshare(CLONE_NEWNS) != 0) return LastError("unshare(CLONE_NEWNS)");
+  if (Unshare(CLONE_NEWNS) != 0) return LastError("unshare(CLONE_NEWNS)");
   char root[600];
   snprintf(root, sizeof(root), "%s/root", HubPath());
   // Device nodes live here, so no MS_NODEV; nothing in it is writable by anybody once it is
   // read-only.
-  if (mount("root", root, "tmpfs", MS_NOSUID | MS_NOATIME, "mode=0755,size=2m,nr_inodes=256") !=
+  if (Mount("root", root, "tmpfs", MS_NOSUID | MS_NOATIME, "mode=0755,size=2m,nr_inodes=256") !=
       0) {
     return LastError("mount the root");
   }
   if (chdir(root) != 0) return LastError("chdir to the root");
   const Failure filled = Fill(texts);
   if (filled.error != 0) return filled;
-  if (syscall(SYS_pivot_root, ".", ".") != 0) return LastError("pivot_root");
-  if (umount2(".", MNT_DETACH) != 0) return LastError("umount the old root");
+  if (KeyedCall(SYS_pivot_root, ".", ".") != 0) return LastError("pivot_root");
+  if (KeyedCall(SYS_umount2, ".", MNT_DETACH) != 0) return LastError("umount the old root");
   if (chdir("/") != 0) return LastError("chdir /");
-  if (mount(nullptr, "/", nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID, nullptr) != 0) {
+  if (Mount(nullptr, "/", nullptr, MS_REMOUNT | MS_BIND | MS_RDONLY | MS_NOSUID, nullptr) != 0) {
     return LastError("make the root read-only");
   }
   return {};

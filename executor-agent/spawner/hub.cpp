@@ -2,6 +2,8 @@
 // is visible outside, and all of it is gone when the spawner is.
 #include <fcntl.h>
 #include <grp.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,20 +11,21 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "executor-agent/spawner/keyed.h"
 #include "executor-agent/spawner/spawner.h"
 
 namespace envicutor::agent::native {
 namespace {
 
-constexpr size_t kMaxFilter = 2048;
+constexpr size_t kMaxFilter = 1024;  // instructions
 constexpr int kLastCapability = 63;
 constexpr char kHostName[] = "box";
 
 char hub[512];
-sock_filter filter[kMaxFilter];
-sock_fprog program{0, filter};
+uint64_t key = 0;
 int host_proc = -1;
 bool exempt = false;
 
@@ -61,6 +64,21 @@ void AskForOomExemption() {
   close(fd);
 }
 
+// The filter of all programs, on the spawner itself: the kernel checks and translates it once and
+// not for each run (a twentieth of a run's cost), and inits are under it, too. What the spawner and
+// inits do and programs must not passes with a key that programs do not know (seccomp_filter.h).
+Failure TakeOnFilter(const char* bytes, size_t size) {
+  static sock_filter filter[kMaxFilter];
+  if (size == 0 || size > sizeof(filter) || size % sizeof(sock_filter) != 0) {
+    return {EINVAL, "seccomp filter"};
+  }
+  memcpy(filter, bytes, size);
+  const sock_fprog program{static_cast<unsigned short>(size / sizeof(sock_filter)), filter};
+  if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return LastError("no_new_privs");
+  if (syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) != 0) return LastError("seccomp");
+  return {};
+}
+
 Failure MakeFolder(int top, const char* name, mode_t mode, uint32_t uid) {
   if (mkdirat(top, name, 0700) != 0) return LastError("mkdir in the box");
   if (fchownat(top, name, uid, uid, AT_SYMLINK_NOFOLLOW) != 0) return LastError("chown in the box");
@@ -74,7 +92,7 @@ const char* HubPath() { return hub; }
 void BoxPath(char (&path)[kMaxBoxPath], uint64_t id) {
   snprintf(path, sizeof(path), "%s/%llu", hub, static_cast<unsigned long long>(id));
 }
-const sock_fprog& Filter() { return program; }
+uint64_t FilterKey() { return key; }
 int HostProc() { return host_proc; }
 bool ExemptFromOomKilling() { return exempt; }
 
@@ -82,10 +100,10 @@ Failure SetUp(const char* payload, size_t size) {
   const size_t length = strnlen(payload, size);
   if (length == size || length >= sizeof(hub)) return {EINVAL, "hub path"};
   memcpy(hub, payload, length + 1);
-  const size_t bytes = size - length - 1;
-  if (bytes > sizeof(filter) || bytes % sizeof(sock_filter) != 0) return {EINVAL, "seccomp filter"};
-  memcpy(filter, payload + length + 1, bytes);
-  program.len = static_cast<unsigned short>(bytes / sizeof(sock_filter));
+  if (size - length - 1 < sizeof(key)) return {EINVAL, "the filter's key"};
+  memcpy(&key, payload + length + 1, sizeof(key));
+  const char* const filter = payload + length + 1 + sizeof(key);
+  const size_t bytes = size - length - 1 - sizeof(key);
 
   if (unshare(CLONE_NEWNS) != 0) return LastError("unshare(CLONE_NEWNS)");
   if (mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) {
@@ -99,7 +117,8 @@ Failure SetUp(const char* payload, size_t size) {
   const Failure failure = SetWhatProgramsInherit();
   if (failure.error != 0) return failure;
   AskForOomExemption();
-  return StartSweeper();
+  const Failure started = StartSweeper();
+  return started.error != 0 ? started : TakeOnFilter(filter, bytes);
 }
 
 Failure MakeBox(const Request& request, int* top_fd) {
@@ -110,7 +129,7 @@ Failure MakeBox(const Request& request, int* top_fd) {
   snprintf(options, sizeof(options), "mode=0711,size=%llu,nr_inodes=%llu",
            static_cast<unsigned long long>(request.disk_bytes),
            static_cast<unsigned long long>(request.inodes));
-  if (mount("box", path, "tmpfs", MS_NOSUID | MS_NODEV, options) != 0) {
+  if (Mount("box", path, "tmpfs", MS_NOSUID | MS_NODEV, options) != 0) {
     const Failure failure = LastError("mount the box's tmpfs");
     rmdir(path);
     return failure;

@@ -13,6 +13,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#include "executor-agent/spawner/keyed.h"
 #include "executor-agent/spawner/spawner.h"
 #include "executor-agent/spawner/sys.h"
 
@@ -50,24 +51,24 @@ void AttachMounts(const Run& run, int control) {
   long result = Sys(SYS_chdir, run.box);
   if (result < 0) Fail(control, result, "enter the box's folders");
   for (Tree& tree : trees) {
-    tree.fd = Sys(SYS_open_tree, AT_FDCWD, tree.dir,
-                  OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW);
+    tree.fd = Keyed(SYS_open_tree, AT_FDCWD, tree.dir,
+                    OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_SYMLINK_NOFOLLOW);
     if (tree.fd < 0) Fail(control, tree.fd, "open the box's folders");
   }
-  result = Sys(SYS_setns, run.environment_fd, CLONE_NEWNS);
+  result = Keyed(SYS_setns, run.environment_fd, CLONE_NEWNS);
   if (result < 0) Fail(control, result, "enter the environment");
-  result = Sys(SYS_unshare, CLONE_NEWNS | CLONE_NEWCGROUP);
+  result = Keyed(SYS_unshare, CLONE_NEWNS | CLONE_NEWCGROUP);
   if (result < 0) Fail(control, result, "unshare mounts");
   for (const Tree& tree : trees) {
-    result = Sys(SYS_move_mount, tree.fd, "", AT_FDCWD, tree.target, MOVE_MOUNT_F_EMPTY_PATH);
+    result = Keyed(SYS_move_mount, tree.fd, "", AT_FDCWD, tree.target, MOVE_MOUNT_F_EMPTY_PATH);
     if (result < 0) Fail(control, result, tree.target);
   }
   // hidepid: the program does not see this init. Read-only: nothing in /proc is anybody's to
   // change.
-  result = Sys(SYS_mount, "proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY,
-               "hidepid=2");
+  result = Keyed(SYS_mount, "proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_RDONLY,
+                 "hidepid=2");
   if (result < 0) Fail(control, result, "mount /proc");
-  result = Sys(SYS_setns, run.network.fd, CLONE_NEWNET);
+  result = Keyed(SYS_setns, run.network.fd, CLONE_NEWNET);
   if (result < 0) Fail(control, result, "enter the network namespace");
 }
 
@@ -123,8 +124,8 @@ void InitMain(void* argument) {
   clone_args args{};
   args.flags = CLONE_VM | CLONE_VFORK;
   args.exit_signal = SIGCHLD;
-  const long main_pid =
-      CloneOnto(&args, run->program_stack, sizeof(run->program_stack), BecomeProgram, run);
+  const long main_pid = CloneOnto(&args, run->program_stack, sizeof(run->program_stack),
+                                  BecomeProgram, run, FilterKey());
   if (main_pid < 0) Fail(control, main_pid, "start the program");
   if (Sys(SYS_dup3, control, kKeptControl, 0) < 0 ||
       Sys(SYS_dup3, run->fds[kStdoutFd], kKeptStdout, 0) < 0 ||

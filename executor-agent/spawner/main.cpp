@@ -24,7 +24,7 @@ namespace {
 constexpr int kSocket = 3;  // where the agent put its socket
 alignas(Request) char message[sizeof(Request) + kMaxInlinePayload];
 
-void SendReply(const Failure& failure, int fd) {
+void SendReply(int socket, const Failure& failure, int fd) {
   Reply reply;
   reply.error = failure.error;
   if (failure.error != 0) strncpy(reply.what.data(), failure.what, reply.what.size() - 1);
@@ -43,12 +43,13 @@ void SendReply(const Failure& failure, int fd) {
     memcpy(CMSG_DATA(part), &fd, sizeof(fd));
   }
   // Fails only when the agent is gone, which the next receive notices.
-  (void)sendmsg(kSocket, &header, MSG_NOSIGNAL);
+  (void)sendmsg(socket, &header, MSG_NOSIGNAL);
 }
 
 void Serve(const Request& request, const char* payload, const int* fds, size_t fd_count) {
   Failure failure;
   int reply_fd = -1;
+  int socket = kSocket;
   switch (request.op) {
     case Op::kHello:
       failure = SetUp(payload, request.payload_size);
@@ -60,6 +61,7 @@ void Serve(const Request& request, const char* payload, const int* fds, size_t f
       DropEnvironment(request.id);
       return;
     case Op::kMakeBox:
+      if (fd_count > 0) socket = fds[0];
       failure = MakeBox(request, &reply_fd);
       break;
     case Op::kDropBox:
@@ -69,7 +71,7 @@ void Serve(const Request& request, const char* payload, const int* fds, size_t f
       StartRun(request, payload, fds, fd_count);
       return;
   }
-  SendReply(failure, reply_fd);
+  SendReply(socket, failure, reply_fd);
   if (reply_fd >= 0) close(reply_fd);
 }
 
@@ -100,7 +102,7 @@ bool ReceiveAndServe() {
   if (whole) {
     Serve(*request, message + sizeof(Request), fds, fd_count);
   } else {
-    SendReply({EBADMSG, "request"}, -1);
+    SendReply(kSocket, {EBADMSG, "request"}, -1);
   }
   for (size_t i = 0; i < fd_count; ++i) close(fds[i]);
   return true;

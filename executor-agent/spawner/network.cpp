@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "executor-agent/spawner/keyed.h"
 #include "executor-agent/spawner/spawner.h"
 
 namespace envicutor::agent::native {
@@ -41,7 +42,7 @@ void WriteSetting(const char* path, const char* value) {
 Failure Make(Network* network) {
   const int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
   if (home < 0) return LastError("/proc/self/ns/net");
-  if (unshare(CLONE_NEWNET) != 0) {
+  if (Unshare(CLONE_NEWNET) != 0) {
     const Failure failure = LastError("unshare(CLONE_NEWNET)");
     close(home);
     return failure;
@@ -55,7 +56,7 @@ Failure Make(Network* network) {
   if (failure.error == 0 && (network->fd < 0 || network->counters < 0)) {
     failure = LastError("the new network namespace");
   }
-  if (setns(home, CLONE_NEWNET) != 0) _exit(1);  // never serve from the wrong namespace
+  if (SetNs(home, CLONE_NEWNET) != 0) _exit(1);  // never serve from the wrong namespace
   close(home);
   return failure;
 }

@@ -1,14 +1,13 @@
 // From init to program. Runs in a vfork child that shares the init's memory until execve: it
 // changes nothing but its own kernel state, and sets no errno (sys.h). Capabilities, groups and the
-// limits that are the same for all were given up in the spawner (hub.cpp).
+// limits that are the same for all were given up in the spawner, and the filter taken on (hub.cpp).
 #include <fcntl.h>
-#include <linux/seccomp.h>
 #include <sched.h>
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <time.h>
 
+#include "executor-agent/spawner/keyed.h"
 #include "executor-agent/spawner/spawner.h"
 #include "executor-agent/spawner/sys.h"
 
@@ -53,7 +52,7 @@ void Pin(int cpu) {
   CPU_ZERO(&set);
   CPU_SET(static_cast<unsigned>(cpu), &set);
   // Fails when the CPU was just taken from us: slower is better than not at all.
-  (void)Sys(SYS_sched_setaffinity, 0, sizeof(set), &set);
+  (void)Keyed(SYS_sched_setaffinity, 0, sizeof(set), &set);
 }
 
 }  // namespace
@@ -76,12 +75,8 @@ void BecomeProgram(void* argument) {
   SetLimits(request, control);
   Must(control, Sys(SYS_setresgid, request.uid, request.uid, request.uid), "setresgid");
   Must(control, Sys(SYS_setresuid, request.uid, request.uid, request.uid), "setresuid");
-  Must(control, Sys(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs");
   const uint64_t no_signals = 0;
   (void)Sys(SYS_rt_sigprocmask, SIG_SETMASK, &no_signals, nullptr, kKernelSignals);
-  if (Filter().len > 0) {
-    Must(control, Sys(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &Filter()), "seccomp");
-  }
   timespec cpu{};
   clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
   SendEvent(control, EventKind::kStarting, 0,

@@ -103,7 +103,8 @@ Failure Start(const Request& request, const char* payload, const int* fds, size_
   // Whoever is killed for its memory takes all with it that share it. Only an init that cannot be
   // chosen, or has no memory limit to exceed, may.
   if (ExemptFromOomKilling() || (request.flags & kMemoryLimited) == 0) args.flags |= CLONE_VM;
-  const long child = CloneOnto(&args, run->init_stack, sizeof(run->init_stack), InitMain, run);
+  const long child =
+      CloneOnto(&args, run->init_stack, sizeof(run->init_stack), InitMain, run, FilterKey());
   if (child < 0) {
     Release(run);
     return {static_cast<int>(-child), "clone3"};

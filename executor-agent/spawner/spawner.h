@@ -2,8 +2,8 @@
 #pragma once
 
 #include <errno.h>
-#include <linux/filter.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "executor-agent/sandbox/native/protocol.h"
@@ -22,7 +22,7 @@ struct Failure {
 inline constexpr size_t kMaxBoxPath = 640;
 void BoxPath(char (&path)[kMaxBoxPath], uint64_t id);
 [[nodiscard]] const char* HubPath();
-[[nodiscard]] const sock_fprog& Filter();
+[[nodiscard]] uint64_t FilterKey();  // keyed.h
 // Whether the kernel chooses neither the spawner nor an init when memory is short: it may refuse
 // that (no CAP_SYS_RESOURCE).
 [[nodiscard]] bool ExemptFromOomKilling();

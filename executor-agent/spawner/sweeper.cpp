@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "executor-agent/spawner/keyed.h"
 #include "executor-agent/spawner/spawner.h"
 
 namespace envicutor::agent::native {
@@ -17,7 +18,7 @@ int sweeper = -1;
 void Remove(uint64_t id) {
   char path[kMaxBoxPath];
   BoxPath(path, id);
-  (void)umount2(path, MNT_DETACH);
+  (void)KeyedCall(SYS_umount2, path, MNT_DETACH);
   (void)rmdir(path);
 }
 

@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <linux/sched.h>
+#include <stdint.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -36,14 +37,16 @@ template <typename... Arguments>
 // clone3 of a child that runs `body` on the stack [stack, stack + size) and never returns from it.
 // With CLONE_VM in the flags it shares all memory with us; elsewhere than on x86-64 it gets a copy
 // all the same, which is slower and otherwise no different. The child's pid, or -errno.
+// `key`: keyed.h.
 [[nodiscard]] inline long CloneOnto(clone_args* args, void* stack, size_t size, void (*body)(void*),
-                                    void* argument) {
+                                    void* argument, uint64_t key) {
 #if defined(__x86_64__)
   args->stack = reinterpret_cast<__u64>(stack);
   args->stack_size = size;
   // Kept by the kernel over the call, as all registers but three are.
   register void (*r12)(void*) asm("r12") = body;
   register void* r13 asm("r13") = argument;
+  register uint64_t r9 asm("r9") = key;
   long result;
   asm volatile(
       "syscall\n\t"
@@ -55,14 +58,14 @@ template <typename... Arguments>
       "ud2\n"
       "1:"
       : "=a"(result)
-      : "0"(SYS_clone3), "D"(args), "S"(sizeof(*args)), "r"(r12), "r"(r13)
+      : "0"(SYS_clone3), "D"(args), "S"(sizeof(*args)), "r"(r12), "r"(r13), "r"(r9)
       : "rcx", "r11", "memory", "cc");
   return result;
 #else
   (void)stack;
   (void)size;
   args->flags &= ~static_cast<__u64>(CLONE_VM | CLONE_VFORK);
-  const long result = syscall(SYS_clone3, args, sizeof(*args));
+  const long result = syscall(SYS_clone3, args, sizeof(*args), 0, 0, 0, key);
   if (result == 0) body(argument);
   return result < 0 ? -errno : result;
 #endif

@@ -181,6 +181,22 @@ void Print(const std::vector<Contestant>& contestants) {
     std::printf("\n");
   }
   std::printf("Ratios: of medians, then of CPU time a run.\n");
+  for (int workers = 1; workers <= kMaxWorkers; ++workers) {
+    const Contestant* const native = find("native, whole cycle", workers);
+    const Contestant* const spawn = find("posix_spawn", workers);
+    const Contestant* const isolate = find("isolate init", workers);
+    if (native == nullptr || spawn == nullptr) continue;
+    std::printf("native, %d at a time: %.2f x posix_spawn by wall, %.2f by CPU (goal: at most 2.5)",
+                workers, native->times.Median() / spawn->times.Median(),
+                native->times.Cpu() / spawn->times.Cpu());
+    if (isolate != nullptr) {
+      std::printf(
+          "; 1/%.1f of isolate's cycle by wall, 1/%.1f by CPU (goal: at most 1/8, with --cg)",
+          isolate->times.Median() / native->times.Median(),
+          isolate->times.Cpu() / native->times.Cpu());
+    }
+    std::printf("\n");
+  }
 }
 
 void Run(const Options& options) {

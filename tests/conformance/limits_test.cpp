@@ -222,6 +222,17 @@ TEST_P(Conformance, DiskAtTheLimit) {
             "4194304 28\n");
 }
 
+// The native engine makes boxes ahead, of the size of the one before.
+TEST_P(Conformance, ABoxHasTheSizeThatItIsAskedFor) {
+  for (const int64_t size : {2, 2, 4, 4, 4, 2, 8, 2, 16, 4, 4}) {
+    const auto box = NewBox(size * kMiB);
+    const StageOutcome files = ShellIn(*box, "echo /box/* /tmp/* /dev/shm/*");
+    EXPECT_EQ(files.stdout_data, "/box/* /tmp/* /dev/shm/*\n");
+    EXPECT_EQ(ProbeIn(*box, {"write", "/box/f", std::to_string(size * kMiB + 4096)}).stdout_data,
+              std::to_string(size * kMiB) + " 28\n");
+  }
+}
+
 TEST_P(Conformance, StackIsBounded) {
   Limit(Limit::kStack, 2 * kMiB);
   EXPECT_TRUE(Exited(Probe({"stack", std::to_string(kMiB)}), 0));

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/file.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/utsname.h>
 
@@ -22,6 +23,7 @@ namespace envicutor::agent::native {
 namespace {
 
 constexpr int kMaxSlots = 256;
+constexpr size_t kMaxSpareBoxes = 8;
 constexpr size_t kKeptEnvironments = kMaxEnvironments / 2;
 
 unsigned UidCount(const SandboxOptions& options) {
@@ -57,15 +59,28 @@ Result<std::shared_ptr<Engine>> Engine::Make(const SandboxOptions& options) {
   if (!complete) log::Warn("sandbox is degraded", {{"missing", delegation.missing}});
 
   engine->cpus_ = std::make_unique<CpuSlots>(options.pin_cpus, options.slots);
+  uint64_t key = 0;
+  if (::getrandom(&key, sizeof(key), 0) != static_cast<ssize_t>(sizeof(key)))
+    return ErrnoStatus(errno, "getrandom");
   ENVICUTOR_ASSIGN(const std::vector<sock_filter> filter,
-                   CompileSeccompFilter(engine->cpus_->pins()));
+                   CompileSeccompFilter(engine->cpus_->pins(), FilterFor::kSpawner, key));
   std::string hello = real.get();
   hello += '\0';
+  hello.append(reinterpret_cast<const char*>(&key), sizeof(key));
   hello.append(reinterpret_cast<const char*>(filter.data()), filter.size() * sizeof(sock_filter));
   engine->spawner_ = std::make_unique<SpawnerClient>(
       std::move(hello), delegation.boxes.valid() ? &delegation.boxes : nullptr);
   const Result<uint64_t> running = engine->spawner_->EnsureRunning();
   if (!running.ok()) return running.status();
+  Engine* const self = engine.get();
+  engine->spares_ = std::make_unique<SpareBoxes>(
+      engine->spawner_.get(), std::min(static_cast<size_t>(options.slots), kMaxSpareBoxes),
+      [self](Request* request) {
+        ENVICUTOR_ASSIGN(request->uid, self->TakeUid());
+        request->id = self->NextBoxId();
+        return OkStatus();
+      },
+      [self](unsigned uid) { self->GiveBackUid(uid); });
 
   if (delegation.boxes.valid()) {
     engine->groups_ = std::make_unique<cgroup::GroupPool>(

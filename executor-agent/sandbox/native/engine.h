@@ -11,6 +11,7 @@
 #include "executor-agent/cgroup/delegation.h"
 #include "executor-agent/cgroup/pool.h"
 #include "executor-agent/sandbox/cpu_slots.h"
+#include "executor-agent/sandbox/native/spare_boxes.h"
 #include "executor-agent/sandbox/native/spawner_client.h"
 #include "executor-agent/sandbox/sandbox.h"
 
@@ -30,6 +31,7 @@ class Engine {
   [[nodiscard]] cgroup::GroupPool* groups() { return groups_.get(); }
   [[nodiscard]] bool has_memory() const { return delegation_.memory; }
   [[nodiscard]] bool has_pids() const { return delegation_.pids; }
+  [[nodiscard]] SpareBoxes& spares() { return *spares_; }
   [[nodiscard]] CpuSlots& cpus() { return *cpus_; }
   [[nodiscard]] int extractor() const { return extractor_.get(); }  // -1: there is none
   [[nodiscard]] const std::string& extractor_path() const { return extractor_path_; }
@@ -56,6 +58,7 @@ class Engine {
   UniqueFd lock_;  // flock: one process for a state folder
   cgroup::Delegation delegation_;
   std::unique_ptr<SpawnerClient> spawner_;
+  std::unique_ptr<SpareBoxes> spares_;
   std::unique_ptr<cgroup::GroupPool> groups_;
   std::unique_ptr<CpuSlots> cpus_;
   UniqueFd extractor_;

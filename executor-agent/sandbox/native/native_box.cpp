@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 
 #include "executor-agent/sandbox/box_files.h"
 #include "executor-agent/sandbox/native/stage.h"
@@ -21,6 +22,15 @@ constexpr uint64_t kBytesAnInode = 4096;
 // That the spawner is dead is noticed by talking to it; then a new one is started.
 constexpr int kAttempts = 3;
 
+// What asks the spawner for a box of that size, but for its id and user.
+Request SizeOf(int64_t max_disk_bytes) {
+  Request request;
+  request.op = Op::kMakeBox;
+  request.disk_bytes = static_cast<uint64_t>(std::max(max_disk_bytes, kMinDisk));
+  request.inodes = std::clamp(request.disk_bytes / kBytesAnInode, kMinInodes, kMaxInodes);
+  return request;
+}
+
 }  // namespace
 
 StageOutcome SandboxError(std::string error) {
@@ -33,9 +43,20 @@ StageOutcome SandboxError(std::string error) {
 Result<std::unique_ptr<NativeBox>> NativeBox::Make(std::shared_ptr<Engine> engine,
                                                    BoxEnvironment environment,
                                                    int64_t max_disk_bytes) {
-  ENVICUTOR_ASSIGN(const unsigned uid, engine->TakeUid());
+  std::optional<SpareBox> spare;
+  const Result<uint64_t> generation = engine->spawner().EnsureRunning();
+  if (generation.ok()) spare = engine->spares().Take(*generation, SizeOf(max_disk_bytes));
+  if (spare) {
+    std::unique_ptr<NativeBox> box(
+        new NativeBox(std::move(engine), std::move(environment), max_disk_bytes, spare->uid));
+    ENVICUTOR_RETURN_IF_ERROR(box->Adopt(*generation, spare->id, std::move(spare->top)));
+    return box;
+  }
+  Result<unsigned> uid = engine->TakeUid();
+  if (!uid.ok() && engine->spares().DropOne()) uid = engine->TakeUid();
+  if (!uid.ok()) return uid.status();
   std::unique_ptr<NativeBox> box(
-      new NativeBox(std::move(engine), std::move(environment), max_disk_bytes, uid));
+      new NativeBox(std::move(engine), std::move(environment), max_disk_bytes, *uid));
   Status attached;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     attached = box->EnsureAttached().status();
@@ -59,14 +80,15 @@ NativeBox::~NativeBox() {
 }
 
 Status NativeBox::Attach(uint64_t generation) {
-  Request request;
-  request.op = Op::kMakeBox;
+  Request request = SizeOf(max_disk_bytes_);
   request.id = engine_->NextBoxId();
   request.uid = uid_;
-  request.disk_bytes = static_cast<uint64_t>(std::max(max_disk_bytes_, kMinDisk));
-  request.inodes = std::clamp(request.disk_bytes / kBytesAnInode, kMinInodes, kMaxInodes);
   ENVICUTOR_ASSIGN(UniqueFd top, engine_->spawner().Call(generation, request, {}, {}));
-  id_ = request.id;
+  return Adopt(generation, request.id, std::move(top));
+}
+
+Status NativeBox::Adopt(uint64_t generation, uint64_t id, UniqueFd top) {
+  id_ = id;
   generation_ = generation;
   ENVICUTOR_ASSIGN(UniqueFd files, OpenFolder(top.get(), kBoxDir));
   if (files_.valid()) ENVICUTOR_RETURN_IF_ERROR(CopyTree(files_.get(), files.get(), uid_));
@@ -136,7 +158,11 @@ StageOutcome NativeBox::RunStage(const StageSpec& spec, int program_fd, UniqueFd
       used_ = true;
       Stage stage(*box, spec, program_fd, std::move(stdin_file));
       failure = stage.Start();
-      if (failure.ok()) return stage.Supervise(stop);
+      if (failure.ok()) {
+        // Now the spawner is busy with this stage: the next box is made behind it.
+        engine_->spares().Refill(box->generation, SizeOf(max_disk_bytes_));
+        return stage.Supervise(stop);
+      }
       if (failure.code() == Code::kInvalidArgument) return stage.NotExecutable(failure);
       stdin_file = stage.TakeStdinFile();
     } else {

@@ -33,6 +33,7 @@ class NativeBox final : public Box {
         max_disk_bytes_(max_disk_bytes),
         uid_(uid) {}
   [[nodiscard]] Status Attach(uint64_t generation);
+  [[nodiscard]] Status Adopt(uint64_t generation, uint64_t id, UniqueFd top);
   // A tmpfs in the spawner that runs now, with the files of this box if it was in another one.
   [[nodiscard]] Result<uint64_t> EnsureAttached();
   [[nodiscard]] Status EmptyUsedScratch();

@@ -12,10 +12,12 @@
 namespace envicutor::agent::native {
 
 enum class Op : uint32_t {
-  kHello,            // payload: hub folder NUL, seccomp filter (sock_filter[]); first message
+  kHello,            // payload: hub folder NUL, the filter's key (8 bytes), seccomp filter
+                     // (sock_filter[]); first message
   kMakeEnvironment,  // id; payload: view NUL shell NUL env-binary NUL passwd NUL group NUL
   kDropEnvironment,  // id; no reply
-  kMakeBox,          // id, uid, disk_bytes, inodes; reply has a descriptor of its top folder
+  kMakeBox,          // id, uid, disk_bytes, inodes; reply, on the socket that comes along if one
+                     // does, has a descriptor of its top folder
   kDropBox,          // id; no reply
   kRun,              // see RunFd; no reply: Events on kControlFd
 };

@@ -49,6 +49,11 @@ constexpr const char* kRefused[] = {
 constexpr const char* kForIsolate[] = {"mount",  "umount2", "pivot_root",
                                        "chroot", "setns",   "unshare"};
 
+// Of those, what the spawner and the inits of boxes need; clone3, and sched_setaffinity where CPUs
+// are dealt out, too. None has more than five arguments.
+constexpr const char* kForSpawner[] = {"mount",   "umount2",   "pivot_root", "setns",
+                                       "unshare", "open_tree", "move_mount"};
+
 constexpr uint32_t kNamespaceFlags = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET |
                                      CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWCGROUP;
 // The others have no use in a box, AF_VSOCK and AF_ALG among them.
@@ -56,9 +61,8 @@ constexpr uint32_t kFamilies[] = {AF_UNIX, AF_INET, AF_INET6};
 // A box shares the inodes of its store with other boxes: a lock would be seen there.
 constexpr uint32_t kLocks[] = {F_SETLK, F_SETLKW, F_OFD_SETLK, F_OFD_SETLKW, F_SETLEASE, F_NOTIFY};
 
-// A program for the kernel's classic BPF, written with labels. It is by hand and not libseccomp's
-// because every run pays for it: the kernel checks, translates and tries it for each call's number
-// when a program's process takes it on. This one has half the instructions.
+// A program for the kernel's classic BPF, written with labels. By hand: libseccomp's has twice the
+// instructions and no way to compare without a branch.
 class Assembler {
  public:
   using Label = size_t;
@@ -69,18 +73,17 @@ class Assembler {
     return places_.size() - 1;
   }
   void Place(Label label) { places_[label] = lines_.size(); }
-  void Load(size_t offset) {
-    lines_.push_back({BPF_LD | BPF_W | BPF_ABS, static_cast<uint32_t>(offset), kNext, kNext});
-  }
+  void Load(size_t offset) { Do(BPF_LD | BPF_W | BPF_ABS, static_cast<uint32_t>(offset)); }
   void LoadArgument(size_t index) {  // its low half: the kernel looks at no more of those here
     Load(offsetof(seccomp_data, args) + index * sizeof(uint64_t));
   }
+  void Do(uint16_t code, uint32_t value = 0) { lines_.push_back({code, value, kNext, kNext}); }
   void Jump(uint16_t test, uint32_t value, Label yes, Label no = kNext) {
     lines_.push_back({static_cast<uint16_t>(BPF_JMP | BPF_K | test), value, yes, no});
   }
   void Return(Label label, uint32_t verdict) {
     Place(label);
-    lines_.push_back({BPF_RET | BPF_K, verdict, kNext, kNext});
+    Do(BPF_RET | BPF_K, verdict);
   }
 
   [[nodiscard]] Result<std::vector<sock_filter>> Assemble() const {
@@ -153,14 +156,31 @@ void Search(std::span<const Range> ranges, Assembler::Label otherwise, Assembler
   }
 }
 
+// Allows a call whose sixth argument is `key`. Both halves are compared at once: how long a refusal
+// takes says nothing about either.
+void CheckKey(Assembler::Label label, uint64_t key, Assembler::Label allow, Assembler::Label refuse,
+              Assembler* out) {
+  constexpr size_t kArgument = offsetof(seccomp_data, args) + 5 * sizeof(uint64_t);
+  out->Place(label);
+  out->Load(kArgument);
+  out->Do(BPF_ALU | BPF_XOR | BPF_K, static_cast<uint32_t>(key));
+  out->Do(BPF_MISC | BPF_TAX);
+  out->Load(kArgument + sizeof(uint32_t));
+  out->Do(BPF_ALU | BPF_XOR | BPF_K, static_cast<uint32_t>(key >> 32U));
+  out->Do(BPF_ALU | BPF_OR | BPF_X);
+  out->Jump(BPF_JEQ, 0, allow, refuse);
+}
+
 }  // namespace
 
-Result<std::vector<sock_filter>> CompileSeccompFilter(bool pinned, FilterFor whom) {
+Result<std::vector<sock_filter>> CompileSeccompFilter(bool pinned, FilterFor whom, uint64_t key) {
   constexpr Assembler::Label kNext = Assembler::kNext;
   Assembler out;
   const Assembler::Label allow = out.NewLabel(), eperm = out.NewLabel(), enosys = out.NewLabel(),
                          family = out.NewLabel(), protocol = out.NewLabel(), clone = out.NewLabel(),
-                         socket = out.NewLabel(), fcntl = out.NewLabel(), ioctl = out.NewLabel();
+                         socket = out.NewLabel(), fcntl = out.NewLabel(), ioctl = out.NewLabel(),
+                         keyed = out.NewLabel(), keyed_clone3 = out.NewLabel();
+  const bool spawner = whom == FilterFor::kSpawner;
   std::map<uint32_t, Assembler::Label> calls;
   const auto judge = [&](const char* name, Assembler::Label verdict) {
     const int number = seccomp_syscall_resolve_name(name);
@@ -172,11 +192,14 @@ Result<std::vector<sock_filter>> CompileSeccompFilter(bool pinned, FilterFor who
     for (const char* name : kForIsolate) judge(name, allow);
   } else {
     // ENOSYS, as on an old kernel: the C library then uses clone, whose flags can be looked at.
-    judge("clone3", enosys);
+    judge("clone3", spawner ? keyed_clone3 : enosys);
     judge("flock", enosys);
     judge("clone", clone);
   }
-  if (pinned) judge("sched_setaffinity", eperm);
+  if (spawner) {
+    for (const char* name : kForSpawner) judge(name, keyed);
+  }
+  if (pinned) judge("sched_setaffinity", spawner ? keyed : eperm);
   for (const auto& [name, block] :
        {std::pair{"socket", socket}, {"socketpair", socket}, {"fcntl", fcntl}, {"ioctl", ioctl}}) {
     judge(name, block);
@@ -209,6 +232,10 @@ Result<std::vector<sock_filter>> CompileSeccompFilter(bool pinned, FilterFor who
   out.LoadArgument(2);
   out.Jump(BPF_JEQ, NETLINK_ROUTE, allow, protocol);
 
+  if (spawner) {
+    CheckKey(keyed, key, allow, eperm, &out);
+    CheckKey(keyed_clone3, key, allow, enosys, &out);
+  }
   out.Return(allow, SECCOMP_RET_ALLOW);
   out.Return(eperm, SECCOMP_RET_ERRNO | EPERM);
   out.Return(enosys, SECCOMP_RET_ERRNO | ENOSYS);

@@ -30,7 +30,7 @@ std::string Same(const std::string& text) {
   EXPECT_EQ(!reference.is_discarded(), value.has_value()) << text;
   EXPECT_EQ(!reference.is_discarded(), ParseJson(text).ok()) << text;
   if (!value || reference.is_discarded()) return "";
-  const std::string dumped = DumpJson(*value);
+  std::string dumped = DumpJson(*value);
   EXPECT_EQ(DumpReference(reference), dumped) << text;
   EXPECT_EQ(DumpReference(reference, 2), DumpJson(*value, 2)) << text;
   return dumped;

@@ -32,7 +32,7 @@ bool SetCondition(Json* conditions, const Condition& condition, const std::strin
   if (!conditions->is_array()) *conditions = Json::array();
   Json* existing = nullptr;
   for (Json& entry : *conditions) {
-    if (GetString(entry, "type") == condition.type) existing = &entry;
+    if (GetView(entry, "type") == condition.type) existing = &entry;
   }
   Json wanted = {{"type", condition.type},
                  {"status", condition.status},
@@ -46,7 +46,7 @@ bool SetCondition(Json* conditions, const Condition& condition, const std::strin
     conditions->push_back(std::move(wanted));
     return true;
   }
-  if (GetString(*existing, "status") == condition.status) {
+  if (GetView(*existing, "status") == condition.status) {
     wanted["lastTransitionTime"] = GetString(*existing, "lastTransitionTime", now_rfc3339);
   }
   if (*existing == wanted) return false;
@@ -58,7 +58,7 @@ std::string ConditionStatus(const Json& object, std::string_view type) {
   const Json& conditions = At(object, {"status", "conditions"});
   if (conditions.is_array()) {
     for (const Json& entry : conditions) {
-      if (GetString(entry, "type") == type) return GetString(entry, "status", "Unknown");
+      if (GetView(entry, "type") == type) return GetString(entry, "status", "Unknown");
     }
   }
   return "Unknown";

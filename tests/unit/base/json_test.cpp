@@ -52,6 +52,18 @@ TEST(Readers, GiveTheDefaultForAbsentNullOrOtherTypes) {
   EXPECT_EQ("d", GetString(Json::array(), "s", "d"));
 }
 
+TEST(Readers, ViewsAreOfTheObjectItself) {
+  const Json object = {{"s", "text"}, {"i", 1}};
+  const std::string& text = object["s"].get_ref<const std::string&>();
+  EXPECT_EQ(text.data(), GetView(object, "s").data());
+  EXPECT_EQ("d", GetView(object, "i", "d"));
+  EXPECT_EQ("", GetView(object, "absent"));
+  EXPECT_EQ("", GetView(Json(), "s"));
+  EXPECT_EQ(&object["i"], &Member(object, "i"));
+  EXPECT_TRUE(Member(object, "absent").is_null());
+  EXPECT_TRUE(Member("text", "s").is_null());
+}
+
 TEST(Readers, AtFollowsAPathAndNeverThrows) {
   const Json object = {{"a", {{"b", {1, 2}}}}};
   EXPECT_EQ(2U, At(object, {"a", "b"}).size());

@@ -64,6 +64,7 @@ kube::WorkQueueOptions QueueOptions(metrics::Registry& registry) {
 kube::InformerOptions SubmissionsOptions() {
   kube::InformerOptions options;
   options.summarize = IsTerminal;
+  options.skim = SkimFinished;
   return options;
 }
 

@@ -44,6 +44,16 @@ class FencedClient final : public kube::Client, public kube::Pager {
     ENVICUTOR_RETURN_IF_ERROR(MayWrite());
     return client_.Update(type, object, subresource);
   }
+  Result<std::string> CreateForVersion(const kube::ResourceType& type, const std::string& ns,
+                                       const Json& object) override {
+    ENVICUTOR_RETURN_IF_ERROR(MayWrite());
+    return client_.CreateForVersion(type, ns, object);
+  }
+  Result<std::string> UpdateForVersion(const kube::ResourceType& type, const Json& object,
+                                       const std::string& subresource) override {
+    ENVICUTOR_RETURN_IF_ERROR(MayWrite());
+    return client_.UpdateForVersion(type, object, subresource);
+  }
   Result<Json> Patch(const kube::ResourceType& type, const std::string& ns, const std::string& name,
                      kube::PatchType patch_type, const Json& patch,
                      const std::string& subresource) override {

@@ -9,6 +9,7 @@
 
 #include "common/http/client.h"
 #include "common/kube/errors.h"
+#include "common/kube/object_text.h"
 #include "common/kube/pager.h"
 #include "common/kube/token.h"
 #include "common/kube/watch_decoder.h"
@@ -126,6 +127,17 @@ class HttpClient final : public Client, public Pager {
                            "application/json", object));
   }
 
+  Result<std::string> CreateForVersion(const ResourceType& type, const std::string& ns,
+                                       const Json& object) override {
+    return Version(WithBody("POST", type.Path(ns), "application/json", object));
+  }
+
+  Result<std::string> UpdateForVersion(const ResourceType& type, const Json& object,
+                                       const std::string& subresource) override {
+    return Version(WithBody("PUT", type.Path(NamespaceOf(object), NameOf(object), subresource),
+                            "application/json", object));
+  }
+
   Result<Json> Patch(const ResourceType& type, const std::string& ns, const std::string& name,
                      PatchType patch_type, const Json& patch,
                      const std::string& subresource) override {
@@ -152,7 +164,7 @@ class HttpClient final : public Client, public Pager {
                      "&timeoutSeconds=" + std::to_string(seconds) +
                      Selectors(options.label_selector, options.field_selector);
     ENVICUTOR_RETURN_IF_ERROR(Prepare(request));
-    WatchDecoder decoder(on_event);
+    WatchDecoder decoder(on_event, options.skim);
     const Result<http::Response> response = http_->Stream(
         request, [&decoder](std::string_view piece) { return decoder.Feed(piece); },
         std::chrono::seconds(seconds) + kWatchSlack, std::move(stop));
@@ -223,6 +235,13 @@ class HttpClient final : public Client, public Pager {
     return object;
   }
 
+  Result<std::string> Version(http::Request request) {
+    ENVICUTOR_ASSIGN(const http::Response response, Send(std::move(request)));
+    std::string version = ResourceVersionInText(response.body);
+    if (version.empty()) return Unavailable("the API server's answer has no resourceVersion");
+    return version;
+  }
+
   Result<List> ListPages(const ResourceType& type, const std::string& ns,
                          const ListOptions& options, int64_t page_size) {
     ListOptions paged = options;
@@ -260,6 +279,18 @@ Result<std::unique_ptr<Client>> NewClient(const ClientConfig& config, metrics::R
   const size_t scheme = origin.find("://");
   return std::unique_ptr<Client>(std::make_unique<HttpClient>(
       std::move(http), origin.substr(scheme + 3), std::move(prefix), config, registry));
+}
+
+Result<std::string> Client::CreateForVersion(const ResourceType& type, const std::string& ns,
+                                             const Json& object) {
+  ENVICUTOR_ASSIGN(const Json created, Create(type, ns, object));
+  return ResourceVersionOf(created);
+}
+
+Result<std::string> Client::UpdateForVersion(const ResourceType& type, const Json& object,
+                                             const std::string& subresource) {
+  ENVICUTOR_ASSIGN(const Json updated, Update(type, object, subresource));
+  return ResourceVersionOf(updated);
 }
 
 Result<Json> CreateOrPatch(Client& client, const ResourceType& type, const std::string& ns,

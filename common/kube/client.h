@@ -8,8 +8,10 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/base/json.h"
@@ -47,6 +49,9 @@ struct WatchOptions {
   std::string resource_version;  // required: from a list or the last event
   std::string label_selector;
   std::string field_selector;
+  // Asked with the text of each added, modified or deleted object: the few members of it that are
+  // of use, or nullopt for all of them. Saves the tree of the rest (common/kube/object_text.h).
+  std::function<std::optional<Json>(std::string_view object)> skim = nullptr;
 };
 
 class Client {
@@ -66,6 +71,13 @@ class Client {
                                            const std::string& name, PatchType patch_type,
                                            const Json& patch,
                                            const std::string& subresource = "") = 0;
+  // The same for whom the new resourceVersion is enough: of the answer nothing else is read.
+  [[nodiscard]] virtual Result<std::string> CreateForVersion(const ResourceType& type,
+                                                             const std::string& ns,
+                                                             const Json& object);
+  [[nodiscard]] virtual Result<std::string> UpdateForVersion(const ResourceType& type,
+                                                             const Json& object,
+                                                             const std::string& subresource = "");
   struct DeleteOptions {
     std::string uid;                    // precondition, or ""
     int64_t grace_period_seconds = -1;  // -1: the object's default

@@ -141,7 +141,8 @@ class ReflectingInformer final : public Informer {
   }
 
   Status WatchOnce(std::string* version, bool* got_any, const std::stop_token& stop) {
-    const WatchOptions watch{*version, options_.label_selector, options_.field_selector};
+    const WatchOptions watch{*version, options_.label_selector, options_.field_selector,
+                             options_.skim};
     return client_.Watch(
         type_, options_.ns, watch,
         [&](WatchEvent event) {

@@ -6,7 +6,9 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/base/clock.h"
@@ -32,6 +34,8 @@ struct InformerOptions {
   // keeps their name, uid, version and status.phase only. Handlers get the whole object as it
   // comes; what was before, Get and on_delete have no more than these.
   std::function<bool(const Json&)> summarize = nullptr;
+  // As WatchOptions': handlers get no more of such an object than this made of it.
+  std::function<std::optional<Json>(std::string_view object)> skim = nullptr;
   Duration backoff_base = std::chrono::milliseconds(800);
   Duration backoff_max = std::chrono::seconds(30);
 };

@@ -1,13 +1,22 @@
 #include "common/kube/watch_decoder.h"
 
+#include <array>
 #include <utility>
 
 #include "common/kube/errors.h"
+#include "common/kube/object_text.h"
 
 namespace envicutor::kube {
 namespace {
 // etcd takes objects of 1.5 MiB; a real one is far below this.
 constexpr size_t kMaxEventBytes = 16U << 20U;
+
+void DropManagedFields(Json& object) {
+  if (auto metadata = object.find("metadata"); metadata != object.end() && metadata->is_object()) {
+    metadata->erase("managedFields");
+  }
+}
+
 }  // namespace
 
 bool WatchDecoder::Feed(std::string_view piece) {
@@ -34,14 +43,14 @@ bool WatchDecoder::Feed(std::string_view piece) {
 
 bool WatchDecoder::OnLine(std::string_view line) {
   if (line.find_first_not_of(" \t\r") == std::string_view::npos) return true;
-  Result<Json> parsed = ParseJson(line);
-  if (!parsed.ok() || !At(*parsed, {"object"}).is_object()) {
-    status_ = Unavailable("a watch event cannot be read: " + parsed.status().message());
+  std::string type;
+  Result<Json> object = Read(line, &type);
+  if (!object.ok() || !object->is_object()) {
+    status_ = Unavailable("a watch event cannot be read: " + object.status().message());
     return false;
   }
-  const std::string type = GetString(*parsed, "type");
   WatchEvent event;
-  event.object = std::move((*parsed)["object"]);
+  event.object = std::move(object).value();
   if (type == "ERROR") {
     status_ = FromStatusObject(event.object);
     return false;
@@ -58,11 +67,34 @@ bool WatchDecoder::OnLine(std::string_view line) {
     status_ = Unavailable("unknown watch event type \"" + type + "\"");
     return false;
   }
-  if (auto metadata = event.object.find("metadata");
-      metadata != event.object.end() && metadata->is_object()) {
-    metadata->erase("managedFields");
-  }
   return on_event_(std::move(event));
+}
+
+// managedFields are a third of an object, and of many small members: they do not become a tree.
+Result<Json> WatchDecoder::Read(std::string_view line, std::string* type) const {
+  static constexpr std::array<TextPath, 3> kPaths{TextPath{"type"}, TextPath{"object"},
+                                                  TextPath{"object", "metadata", "managedFields"}};
+  std::array<std::string_view, kPaths.size()> found;
+  if (!FindMembers(line, kPaths, found)) {
+    ENVICUTOR_ASSIGN(Json event, ParseJson(line));
+    *type = GetString(event, "type");
+    if (!At(event, {"object"}).is_object()) return InvalidArgument("it has no object");
+    DropManagedFields(event["object"]);
+    return std::move(event["object"]);
+  }
+  const auto& [type_text, object, managed] = found;
+  *type = TextString(type_text);
+  if (skim_ && *type != "ERROR" && *type != "BOOKMARK") {
+    if (std::optional<Json> few = skim_(object)) return *std::move(few);
+  }
+  if (managed.empty()) return ParseJson(object);
+  const auto start = static_cast<size_t>(managed.data() - object.data());
+  std::string rest;
+  rest.reserve(object.size() - managed.size() + 4);
+  rest.append(object, 0, start).append("null").append(object.substr(start + managed.size()));
+  ENVICUTOR_ASSIGN(Json parsed, ParseJson(rest));
+  DropManagedFields(parsed);
+  return parsed;
 }
 
 }  // namespace envicutor::kube

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -12,8 +13,10 @@ namespace envicutor::kube {
 // Not thread-safe.
 class WatchDecoder {
  public:
-  explicit WatchDecoder(std::function<bool(WatchEvent)> on_event)
-      : on_event_(std::move(on_event)) {}
+  // `skim`: WatchOptions'; may be empty.
+  explicit WatchDecoder(std::function<bool(WatchEvent)> on_event,
+                        std::function<std::optional<Json>(std::string_view object)> skim = nullptr)
+      : on_event_(std::move(on_event)), skim_(std::move(skim)) {}
 
   // False: stop, because on_event said so or status() is not OK.
   [[nodiscard]] bool Feed(std::string_view piece);
@@ -22,8 +25,11 @@ class WatchDecoder {
 
  private:
   bool OnLine(std::string_view line);
+  // Its "object", without managedFields, and its "type".
+  Result<Json> Read(std::string_view line, std::string* type) const;
 
-  std::function<bool(WatchEvent)> on_event_;
+  const std::function<bool(WatchEvent)> on_event_;
+  const std::function<std::optional<Json>(std::string_view object)> skim_;
   std::string partial_;
   Status status_;
 };

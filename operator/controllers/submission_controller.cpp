@@ -56,17 +56,19 @@ void SubmissionController::Follow() {
   // of our own comes back as an event with nothing left to do.
   const auto changed = [this](const kube::ObjectPtr& object) {
     const std::string key = kube::KeyOf(*object);
-    if (IsTerminal(*object) && !Find(key)) {
-      deps_.ttl.Finished(*object);
-    } else {
-      deps_.queue.Add(key);
-    }
+    const bool finished = IsTerminal(*object);
+    // Here, where all that was read of it is at hand: a cache keeps less of a finished one.
+    if (finished) deps_.ttl.Finished(*object);
+    if (!finished || WantsToKnowOfItsEnd(key)) deps_.queue.Add(key);
   };
   handler.on_add = changed;
   handler.on_update = [changed](const kube::ObjectPtr&, const kube::ObjectPtr& now) {
     changed(now);
   };
-  handler.on_delete = [this](const kube::ObjectPtr& last) { deps_.queue.Add(kube::KeyOf(*last)); };
+  handler.on_delete = [this](const kube::ObjectPtr& last) {
+    const std::string key = kube::KeyOf(*last);
+    if (!IsTerminal(*last) || WantsToKnowOfItsEnd(key)) deps_.queue.Add(key);
+  };
   deps_.submissions.AddHandler(std::move(handler));
   const auto wake = [this](auto& waiting, const std::string& name) {
     std::set<std::string> keys;
@@ -110,6 +112,13 @@ SubmissionController::TrackedPtr SubmissionController::Find(const std::string& k
   const std::lock_guard lock(mutex_);
   const auto it = tracked_.find(key);
   return it == tracked_.end() ? nullptr : it->second;
+}
+
+// Not what is just being recorded, nor what was: nothing would be left to do.
+bool SubmissionController::WantsToKnowOfItsEnd(const std::string& key) const {
+  const std::lock_guard lock(mutex_);
+  const auto it = tracked_.find(key);
+  return it != tracked_.end() && !it->second->recording;
 }
 
 SubmissionController::TrackedPtr SubmissionController::Track(const Json& submission) {

@@ -86,6 +86,7 @@ class SubmissionController {
     RunPlacement placement;
     std::string run_stage;
     std::optional<Result<api::RunResult>> outcome;
+    bool recording = false;  // Record will see what became of it
     // Of its environment.
     std::string runtime;
     std::string environment_hash;
@@ -106,6 +107,7 @@ class SubmissionController {
 
   TrackedPtr Track(const Json& submission);
   TrackedPtr Find(const std::string& key) const;
+  bool WantsToKnowOfItsEnd(const std::string& key) const;
   void Forget(const std::string& key);
   // It is gone or has a result by another hand: whatever runs for it is stopped and dropped.
   void Abandon(const std::string& key);
@@ -130,14 +132,17 @@ class SubmissionController {
   Status Fail(const Json& submission, const TrackedPtr& tracked, const std::string& reason,
               const std::string& message);
   Status Record(const Json& submission, const TrackedPtr& tracked, Outcome outcome);
-  Status Recorded(const Json& written, const TrackedPtr& tracked, const Outcome& outcome);
+  Status TryRecord(const Json& submission, const TrackedPtr& tracked, Outcome outcome);
+  Status Recorded(const Json& submission, const Json& finished, const TrackedPtr& tracked,
+                  const Outcome& outcome);
+  Status Write(const Json& submission, const Progress& progress);
   Status WriteProgress(const Json& submission, const TrackedPtr& tracked, const Progress& progress,
                        Duration least_interval);
   // The object now on the API server after a write failed; nullopt: it is gone or another.
   Result<std::optional<Json>> Reread(const Json& submission);
   [[nodiscard]] Progress WaitingProgress(const TrackedPtr& tracked, const std::string& reason,
                                          const std::string& message) const;
-  void Count(const Json& submission, const Tracked& tracked, const Outcome& outcome);
+  void Count(const Json& submission, const Outcome& outcome);
 
   RunEvents EventsFor(const Json& submission, const TrackedPtr& tracked);
   // Of activeDeadlineSeconds; nullopt: none.

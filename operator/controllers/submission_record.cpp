@@ -59,15 +59,11 @@ Status SubmissionController::WriteProgress(const Json& submission, const Tracked
     tracked->last_write = now;
     tracked->last_word = word;
   }
-  const Result<Json> written =
-      deps_.client.Patch(kube::kSubmissions, kube::NamespaceOf(submission),
-                         kube::NameOf(submission), kube::PatchType::kMerge,
-                         ProgressPatch(submission, progress, deps_.clock.WallNow()), "status");
+  const Status written = Write(submission, progress);
   progress_budget_.Observe(deps_.clock.Now() - now);
   if (written.ok()) {
-    deps_.submissions.Observe(*written);
     if (progress.phase == Phase::kPending &&
-        story_.Waits(*written, tracked->told, progress.reason, progress.message)) {
+        story_.Waits(submission, tracked->told, progress.reason, progress.message)) {
       const std::lock_guard lock(mutex_);
       tracked->told = progress.reason;
     }
@@ -78,11 +74,23 @@ Status SubmissionController::WriteProgress(const Json& submission, const Tracked
     tracked->last_word.clear();
   }
   // A newer version is on its way to us, or it is gone: either brings the key back.
-  if (written.status().code() == Code::kConflict || written.status().code() == Code::kNotFound) {
+  if (written.code() == Code::kConflict || written.code() == Code::kNotFound) {
     deps_.queue.AddAfter(tracked->key, kQuiet);
     return OkStatus();
   }
-  return written.status();
+  return written;
+}
+
+// The caches have it when it is written.
+Status SubmissionController::Write(const Json& submission, const Progress& progress) {
+  Json update = ProgressUpdate(submission, progress, deps_.clock.WallNow());
+  ENVICUTOR_ASSIGN(std::string version,
+                   deps_.client.UpdateForVersion(kube::kSubmissions, update, "status"));
+  Json written = submission;
+  written["metadata"]["resourceVersion"] = std::move(version);
+  written["status"] = std::move(update["status"]);
+  deps_.submissions.Observe(written);
+  return OkStatus();
 }
 
 Status SubmissionController::Fail(const Json& submission, const TrackedPtr& tracked,
@@ -232,11 +240,8 @@ Status SubmissionController::Retry(const Json& submission, const TrackedPtr& tra
   progress.attempt = tracked->attempt + 1;
   Json present = submission;
   for (int i = 0; i < kConflictRetries; ++i) {
-    const Result<Json> written = deps_.client.Patch(
-        kube::kSubmissions, kube::NamespaceOf(submission), kube::NameOf(submission),
-        kube::PatchType::kMerge, ProgressPatch(present, progress, deps_.clock.WallNow()), "status");
+    const Status written = Write(present, progress);
     if (written.ok()) {
-      deps_.submissions.Observe(*written);
       {
         const std::lock_guard lock(mutex_);
         tracked->attempt = progress.attempt;
@@ -249,15 +254,15 @@ Status SubmissionController::Retry(const Json& submission, const TrackedPtr& tra
         tracked->told = "Retrying";
       }
       deps_.metrics.retries_total.Increment();
-      story_.Retries(*written, progress.attempt - 1, why);
+      story_.Retries(present, progress.attempt - 1, why);
       // Where the agent has a result of that attempt it may forget it.
       deps_.runner.Acknowledge(tracked->uid);
       deps_.queue.AddAfter(tracked->key, pause);
       return OkStatus();
     }
-    const Code code = written.status().code();
+    const Code code = written.code();
     if (code != Code::kConflict && code != Code::kInvalidArgument && code != Code::kNotFound) {
-      return written.status();
+      return written;
     }
     ENVICUTOR_ASSIGN(const std::optional<Json> fresh, Reread(submission));
     if (!fresh.has_value() || IsTerminal(*fresh)) {
@@ -284,18 +289,38 @@ Result<std::optional<Json>> SubmissionController::Reread(const Json& submission)
   return std::optional<Json>(std::move(fresh).value());
 }
 
+// Whatever comes of it, the submission is forgotten, or looked at again: the events that its write
+// causes meanwhile need not be.
 Status SubmissionController::Record(const Json& submission, const TrackedPtr& tracked,
                                     Outcome outcome) {
+  const auto recording = [&](bool is) {
+    const std::lock_guard lock(mutex_);
+    tracked->recording = is;
+  };
+  recording(true);
+  Status recorded = TryRecord(submission, tracked, std::move(outcome));
+  recording(false);
+  return recorded;
+}
+
+Status SubmissionController::TryRecord(const Json& submission, const TrackedPtr& tracked,
+                                       Outcome outcome) {
   const Json* present = &submission;
   std::optional<Json> fresh;  // what `present` is after a conflict
   bool refused = false;
+  if (outcome.message.empty() && outcome.result.has_value()) {
+    outcome.message = MessageOf(*outcome.result);
+  }
   for (int i = 0; i < kConflictRetries; ++i) {
+    const Json update = OutcomeUpdate(*present, outcome, deps_.clock.WallNow());
     const SteadyTime asked = deps_.clock.Now();
-    const Result<Json> written = deps_.client.Patch(
-        kube::kSubmissions, kube::NamespaceOf(submission), kube::NameOf(submission),
-        kube::PatchType::kMerge, OutcomePatch(*present, outcome, deps_.clock.WallNow()), "status");
+    const Result<std::string> written =
+        deps_.client.UpdateForVersion(kube::kSubmissions, update, "status");
     progress_budget_.Observe(deps_.clock.Now() - asked);
-    if (written.ok()) return Recorded(*written, tracked, outcome);
+    if (written.ok()) {
+      return Recorded(*present, FinishedMembers(*present, update["status"], *written), tracked,
+                      outcome);
+    }
     const Code code = written.status().code();
     if (code != Code::kConflict && code != Code::kInvalidArgument && code != Code::kNotFound) {
       return written.status();  // perhaps written, perhaps not: the next try will see
@@ -326,9 +351,10 @@ Status SubmissionController::Record(const Json& submission, const TrackedPtr& tr
   return Status(Code::kConflict, "the result of " + tracked->key + " met other writes");
 }
 
-Status SubmissionController::Recorded(const Json& written, const TrackedPtr& tracked,
-                                      const Outcome& outcome) {
-  deps_.submissions.Observe(written);
+// `submission` before it was written, and what is known of it now (FinishedMembers).
+Status SubmissionController::Recorded(const Json& submission, const Json& finished,
+                                      const TrackedPtr& tracked, const Outcome& outcome) {
+  deps_.submissions.Observe(finished);
   const bool run_over = [&] {
     const std::lock_guard lock(mutex_);
     return tracked->outcome.has_value();
@@ -337,14 +363,13 @@ Status SubmissionController::Recorded(const Json& written, const TrackedPtr& tra
   if (!run_over) deps_.runner.Cancel(tracked->uid);  // given up on while it ran
   deps_.runner.Acknowledge(tracked->uid);
   if (tracked->discard_environment) deps_.builds.Discard(tracked->environment_hash);
-  deps_.ttl.Finished(written);
-  Count(written, *tracked, outcome);
-  story_.Ended(written, tracked->told, outcome);
+  deps_.ttl.Finished(finished);
+  Count(submission, outcome);
+  story_.Ended(submission, tracked->told, outcome);
   return OkStatus();
 }
 
-void SubmissionController::Count(const Json& submission, const Tracked& tracked,
-                                 const Outcome& outcome) {
+void SubmissionController::Count(const Json& submission, const Outcome& outcome) {
   const metrics::OperatorMetrics& metrics = deps_.metrics;
   const std::string verdict(api::VerdictName(outcome.verdict));
   // Names that are no Runtime's are anybody's choice: they would be series without end.
@@ -371,7 +396,6 @@ void SubmissionController::Count(const Json& submission, const Tracked& tracked,
   if (outcome.result->compile.has_value()) {
     metrics.compile_cache_total.With({outcome.result->compile_cached ? "hit" : "miss"}).Increment();
   }
-  (void)tracked;
 }
 
 }  // namespace envicutor::op

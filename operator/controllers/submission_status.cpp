@@ -1,8 +1,10 @@
 #include "operator/controllers/submission_status.h"
 
 #include <algorithm>
+#include <array>
 
 #include "common/base/encoding.h"
+#include "common/kube/object_text.h"
 #include "common/kube/resource.h"
 #include "operator/controllers/size_budget.h"
 
@@ -129,18 +131,19 @@ Json StatusJson(const Outcome& outcome) {
   return status;
 }
 
-Json PatchOf(const Json& submission, Json status) {
-  const Json& old = At(submission, {"status"});
-  if (old.is_object()) {
-    // A merge patch merges: what is not there any more has to be said.
-    for (const auto& [key, value] : old.items()) {
-      if (!status.contains(key) && key != "conditions") status[key] = nullptr;
-    }
-  }
-  Json metadata = Json::object();
-  const std::string version = kube::ResourceVersionOf(submission);
-  if (!version.empty()) metadata["resourceVersion"] = version;
-  return {{"metadata", std::move(metadata)}, {"status", std::move(status)}};
+Json UpdateOf(const Json& submission, Json status) {
+  return {{"apiVersion", kube::kSubmissions.ApiVersion()},
+          {"kind", kube::kSubmissions.kind},
+          {"metadata",
+           {{"name", kube::NameOf(submission)},
+            {"namespace", kube::NamespaceOf(submission)},
+            {"uid", kube::UidOf(submission)},
+            {"resourceVersion", kube::ResourceVersionOf(submission)}}},
+          {"status", std::move(status)}};
+}
+
+bool IsTerminalPhase(std::string_view phase) {
+  return phase == "Completed" || phase == "Failed" || phase == "Cancelled";
 }
 
 Json ConditionsOf(const Json& submission) {
@@ -167,8 +170,50 @@ std::string_view PhaseName(Phase phase) {
 }
 
 bool IsTerminal(const Json& submission) {
-  const std::string phase = GetString(At(submission, {"status"}), "phase");
-  return phase == "Completed" || phase == "Failed" || phase == "Cancelled";
+  return IsTerminalPhase(GetString(At(submission, {"status"}), "phase"));
+}
+
+Json FinishedMembers(const Json& submission, const Json& status, const std::string& version) {
+  Json few = {{"metadata",
+               {{"name", kube::NameOf(submission)},
+                {"namespace", kube::NamespaceOf(submission)},
+                {"uid", kube::UidOf(submission)},
+                {"resourceVersion", version}}},
+              {"status",
+               {{"phase", GetString(status, "phase")},
+                {"completionTime", GetString(status, "completionTime")}}}};
+  const Json& ttl = At(submission, {"spec", "ttlSecondsAfterFinished"});
+  if (!ttl.is_null()) few["spec"] = {{"ttlSecondsAfterFinished", ttl}};
+  return few;
+}
+
+std::optional<Json> SkimFinished(std::string_view object) {
+  enum { kName, kNamespace, kUid, kVersion, kPhase, kCompletionTime, kTtl, kCount };
+  static constexpr std::array<kube::TextPath, kCount> kPaths{
+      kube::TextPath{"metadata", "name"},
+      kube::TextPath{"metadata", "namespace"},
+      kube::TextPath{"metadata", "uid"},
+      kube::TextPath{"metadata", "resourceVersion"},
+      kube::TextPath{"status", "phase"},
+      kube::TextPath{"status", "completionTime"},
+      kube::TextPath{"spec", "ttlSecondsAfterFinished"}};
+  std::array<std::string_view, kCount> values;
+  if (!kube::FindMembers(object, kPaths, values)) return std::nullopt;
+  std::string phase = kube::TextString(values[kPhase]);
+  if (!IsTerminalPhase(phase)) return std::nullopt;
+  Json few = {{"metadata",
+               {{"name", kube::TextString(values[kName])},
+                {"namespace", kube::TextString(values[kNamespace])},
+                {"uid", kube::TextString(values[kUid])},
+                {"resourceVersion", kube::TextString(values[kVersion])}}},
+              {"status",
+               {{"phase", std::move(phase)},
+                {"completionTime", kube::TextString(values[kCompletionTime])}}}};
+  if (values[kTtl].empty()) return few;
+  Result<Json> ttl = ParseJson(values[kTtl]);
+  if (!ttl.ok()) return std::nullopt;
+  few["spec"] = {{"ttlSecondsAfterFinished", std::move(ttl).value()}};
+  return few;
 }
 
 bool AsksForCancel(const Json& submission) {
@@ -210,7 +255,7 @@ int64_t StageMillis(const api::RunResult& result) {
   return total;
 }
 
-Json ProgressPatch(const Json& submission, const Progress& progress, WallTime now) {
+Json ProgressUpdate(const Json& submission, const Progress& progress, WallTime now) {
   Json status = {{"phase", PhaseName(progress.phase)},
                  {"message", Cut(progress.message, kMaxMessageBytes)}};
   if (!progress.reason.empty()) status["reason"] = progress.reason;
@@ -227,10 +272,10 @@ Json ProgressPatch(const Json& submission, const Progress& progress, WallTime no
                      {"Finished", "False", std::string(PhaseName(progress.phase)), "", generation},
                      FormatRfc3339(now));
   status["conditions"] = std::move(conditions);
-  return PatchOf(submission, std::move(status));
+  return UpdateOf(submission, std::move(status));
 }
 
-Json OutcomePatch(const Json& submission, Outcome outcome, WallTime now) {
+Json OutcomeUpdate(const Json& submission, Outcome outcome, WallTime now) {
   if (outcome.result.has_value()) {
     StandForRun(&*outcome.result);
     if (outcome.message.empty()) outcome.message = MessageOf(*outcome.result);
@@ -274,7 +319,7 @@ Json OutcomePatch(const Json& submission, Outcome outcome, WallTime now) {
                       message, generation},
                      time);
   status["conditions"] = std::move(conditions);
-  return PatchOf(submission, std::move(status));
+  return UpdateOf(submission, std::move(status));
 }
 
 }  // namespace envicutor::op

@@ -1,10 +1,11 @@
-// What is written into a Submission's status: pure functions from what happened to JSON merge
-// patches.
+// What is written into a Submission's status: pure functions from what happened to the object that
+// is sent to the status subresource.
 #pragma once
 
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "common/api/run.h"
 #include "common/base/clock.h"
@@ -45,12 +46,19 @@ struct Outcome {
   std::optional<int64_t> overhead_millis;
 };
 
-// Merge patches for the status subresource: {"metadata": {"resourceVersion"}, "status": {...}}.
-// Fields of the present status that the new one has not are removed. `submission` is the object as
-// last seen.
-[[nodiscard]] Json ProgressPatch(const Json& submission, const Progress& progress, WallTime now);
+// What is PUT to the status subresource: the identity of `submission`, the object as last seen, the
+// resourceVersion that it must still have, and its whole new status. Not a patch: an API server
+// decodes and encodes the present object once more for one.
+[[nodiscard]] Json ProgressUpdate(const Json& submission, const Progress& progress, WallTime now);
 // Outputs are cut to the size budget of the object.
-[[nodiscard]] Json OutcomePatch(const Json& submission, Outcome outcome, WallTime now);
+[[nodiscard]] Json OutcomeUpdate(const Json& submission, Outcome outcome, WallTime now);
+
+// Of a finished one, what the operator still needs: name, namespace, uid, resourceVersion, phase,
+// completionTime and its own time to live.
+[[nodiscard]] Json FinishedMembers(const Json& submission, const Json& status,
+                                   const std::string& version);
+// The same from its text; nullopt: it has not finished, or its text must be parsed to know.
+[[nodiscard]] std::optional<Json> SkimFinished(std::string_view object);
 
 // A sentence for a verdict where the agent gave none: "time limit exceeded in the run stage:
 // wallTime".

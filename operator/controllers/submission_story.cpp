@@ -61,7 +61,7 @@ void SubmissionStory::Ended(const Json& submission, const std::string& told,
   if (outcome.phase == Phase::kFailed) {
     Warning(submission, outcome.reason, outcome.message);
   } else if (!told.empty()) {
-    const std::string message = GetString(At(submission, {"status"}), "message", outcome.message);
+    const std::string& message = outcome.message;
     Normal(submission, std::string(PhaseName(outcome.phase)),
            verdict.empty() || message.starts_with(verdict) ? message : verdict + ": " + message);
   }

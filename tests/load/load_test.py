@@ -27,7 +27,7 @@ def test_closed_loop_all_finish_with_two_writes_and_memory_does_not_grow(up):
         assert requests["POST submissions"] == 1
         # What the watch shows and what the server counted agree.
         writes = sum(int(n) * count for n, count in report["writesPerSubmission"].items()) / COUNT
-        assert abs(requests["POST submissions"] + requests["PATCH submissions/status"] - writes) < 0.01
+        assert abs(requests["POST submissions"] + requests["PUT submissions/status"] - writes) < 0.01
     first, last = rounds[0]["processes"], rounds[-1]["processes"]
     grown = {name: use["rssEndBytes"] - first[name]["rssEndBytes"] for name, use in last.items() if name in first}
     assert {name: by for name, by in grown.items() if by > GROWTH_BYTES} == {}

@@ -22,8 +22,9 @@ namespace envicutor::load {
 const std::vector<std::string> kSubmissionFlags = {
     "kubeconfig", "namespace",    "spec",   "count",        "concurrency", "rate", "timeout",
     "ttl",        "process-tree", "output", "operator-log", "agent-log",   "keep"};
-const std::vector<std::string> kBareFlags = {"kubeconfig",  "namespace", "spec",   "count",
-                                             "concurrency", "timeout",   "status", "output"};
+const std::vector<std::string> kBareFlags = {"kubeconfig",   "namespace",   "spec",   "count",
+                                             "timeout",      "concurrency", "status", "write",
+                                             "process-tree", "output"};
 
 namespace {
 
@@ -73,6 +74,38 @@ Status CleanUp(Run& run) {
   });
 }
 
+// CPU time and memory of the processes below `root` (0: none) and of this one, from here on.
+class Meter {
+ public:
+  Meter(pid_t root, int64_t count)
+      : root_(root),
+        count_(count),
+        before_(Tree(root)),
+        self_before_(ReadProcessTree(::getpid())) {}
+
+  // Sets "processes"; CPU ms for each of `count`, all together.
+  double Read(Json* report) const {
+    Json use = UseBetween(before_, Tree(root_));
+    use.update(UseBetween(self_before_, ReadProcessTree(::getpid())));
+    double cpu = 0;
+    for (const auto& [name, process] : use.items()) {
+      cpu += process["cpuSeconds"].get<double>() + process["childrenCpuSeconds"].get<double>();
+    }
+    (*report)["processes"] = std::move(use);
+    return cpu * 1000 / static_cast<double>(count_);
+  }
+
+ private:
+  static std::map<pid_t, ProcessUse> Tree(pid_t root) {
+    return root > 0 ? ReadProcessTree(root) : std::map<pid_t, ProcessUse>();
+  }
+
+  const pid_t root_;
+  const int64_t count_;
+  const std::map<pid_t, ProcessUse> before_;
+  const std::map<pid_t, ProcessUse> self_before_;
+};
+
 struct Stamps {
   SteadyTime due;
   SteadyTime acknowledged;
@@ -109,7 +142,7 @@ Status Drive(Run& run, Ends& ends, std::vector<Stamps>* stamps, SteadyTime deadl
     Stamps& own = (*stamps)[static_cast<size_t>(i)];
     own.due = due;
     ENVICUTOR_RETURN_IF_ERROR(
-        run.client->Create(kube::kSubmissions, run.ns, run.Submission(i)).status());
+        run.client->CreateForVersion(kube::kSubmissions, run.ns, run.Submission(i)).status());
     own.acknowledged = std::chrono::steady_clock::now();
     return closed ? ends.Wait(run.Name(i), deadline).status() : OkStatus();
   };
@@ -166,9 +199,7 @@ Result<Json> RunSubmissions(const Flags& flags) {
       std::chrono::duration_cast<Duration>(std::chrono::duration<double>(run.amount.seconds));
   Ends ends;
   ENVICUTOR_RETURN_IF_ERROR(ends.Start(*run.client, run.ns, std::string(kRunLabel) + "=" + run.id));
-  const auto processes_before =
-      root > 0 ? ReadProcessTree(static_cast<pid_t>(root)) : std::map<pid_t, ProcessUse>();
-  const auto self_before = ReadProcessTree(::getpid());
+  const Meter meter(static_cast<pid_t>(root), run.amount.count);
   ENVICUTOR_ASSIGN(const ApiRequests requests_before, ReadApiRequests(*run.client));
   std::vector<Stamps> stamps;
   ENVICUTOR_RETURN_IF_ERROR(Drive(run, ends, &stamps, deadline));
@@ -177,17 +208,8 @@ Result<Json> RunSubmissions(const Flags& flags) {
   Json report = Report(run, stamps, seen);
   report["apiRequestsPerSubmission"] =
       RequestsEach(requests_before, requests_after, run.amount.count);
-  Json use = root > 0 ? UseBetween(processes_before, ReadProcessTree(static_cast<pid_t>(root)))
-                      : Json::object();
-  use.update(UseBetween(self_before, ReadProcessTree(::getpid())));
-  double cpu = 0;
-  for (const auto& [name, process] : use.items()) {
-    cpu += process["cpuSeconds"].get<double>() + process["childrenCpuSeconds"].get<double>();
-  }
-  report["processes"] = std::move(use);
-  if (root > 0) {
-    report["cpuMillisPerSubmission"] = Rounded(cpu * 1000 / static_cast<double>(run.amount.count));
-  }
+  const double cpu = meter.Read(&report);
+  if (root > 0) report["cpuMillisPerSubmission"] = Rounded(cpu);
   if (const std::string log = flags.Text("operator-log"); !log.empty()) {
     ENVICUTOR_ASSIGN(report["stepsMillis"],
                      Steps(run, stamps, seen, {log, flags.Text("agent-log")}));
@@ -206,6 +228,14 @@ Result<Json> RunBare(const Flags& flags) {
   if (patch_status.empty()) {
     ENVICUTOR_ASSIGN(patch_status, ParseJson(stub));
   }
+  // "patch", as most clients do it, or "put": what the operator does.
+  const std::string write = flags.Text("write", "patch");
+  if (write != "patch" && write != "put") {
+    return InvalidArgument("--write: \"" + write + "\" is not one of patch, put");
+  }
+  const bool put = write == "put";
+  ENVICUTOR_ASSIGN(const double root, flags.Number("process-tree", 0, 0, 1 << 22));
+  const Meter meter(static_cast<pid_t>(root), run.amount.count);
   std::mutex mutex;
   std::vector<double> creates;
   std::vector<double> patches;
@@ -214,12 +244,20 @@ Result<Json> RunBare(const Flags& flags) {
     ENVICUTOR_ASSIGN(const Json made,
                      run.client->Create(kube::kSubmissions, run.ns, run.Submission(i)));
     const SteadyTime created = std::chrono::steady_clock::now();
-    const Json patch = {{"metadata", {{"resourceVersion", kube::ResourceVersionOf(made)}}},
+    Json status_only = {{"metadata", {{"resourceVersion", kube::ResourceVersionOf(made)}}},
                         {"status", patch_status}};
-    ENVICUTOR_RETURN_IF_ERROR(run.client
-                                  ->Patch(kube::kSubmissions, run.ns, run.Name(i),
-                                          kube::PatchType::kMerge, patch, "status")
-                                  .status());
+    if (put) {
+      status_only.update(
+          {{"apiVersion", kube::kSubmissions.ApiVersion()}, {"kind", kube::kSubmissions.kind}});
+      status_only["metadata"].update({{"name", run.Name(i)}, {"namespace", run.ns}});
+      ENVICUTOR_RETURN_IF_ERROR(
+          run.client->Update(kube::kSubmissions, status_only, "status").status());
+    } else {
+      ENVICUTOR_RETURN_IF_ERROR(run.client
+                                    ->Patch(kube::kSubmissions, run.ns, run.Name(i),
+                                            kube::PatchType::kMerge, status_only, "status")
+                                    .status());
+    }
     const SteadyTime patched = std::chrono::steady_clock::now();
     const std::lock_guard lock(mutex);
     creates.push_back(MillisOf(created - due));
@@ -228,13 +266,16 @@ Result<Json> RunBare(const Flags& flags) {
   };
   ENVICUTOR_RETURN_IF_ERROR(RunPaced(run.amount, pair));
   const double seconds = MillisOf(std::chrono::steady_clock::now() - start) / 1000;
+  Json report = {{"pairs", run.amount.count},
+                 {"concurrency", run.amount.concurrency},
+                 {"seconds", Rounded(seconds)},
+                 {"pairsPerSecond", Rounded(static_cast<double>(run.amount.count) / seconds)},
+                 {"createMillis", Summary(std::move(creates))},
+                 {"patchMillis", Summary(std::move(patches))}};
+  const double cpu = meter.Read(&report);
+  if (root > 0) report["cpuMillisPerPair"] = Rounded(cpu);
   ENVICUTOR_RETURN_IF_ERROR(CleanUp(run));
-  return Json{{"pairs", run.amount.count},
-              {"concurrency", run.amount.concurrency},
-              {"seconds", Rounded(seconds)},
-              {"pairsPerSecond", Rounded(static_cast<double>(run.amount.count) / seconds)},
-              {"createMillis", Summary(std::move(creates))},
-              {"patchMillis", Summary(std::move(patches))}};
+  return report;
 }
 
 }  // namespace envicutor::load

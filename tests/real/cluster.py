@@ -87,7 +87,7 @@ class RealCluster:
         """What may need the network. Unavailable."""
         machine.check()
         ControlPlane.programs()
-        self.plane = ControlPlane()
+        self.plane = ControlPlane(audited=not self.degraded)
         try:
             self.controller_manager, self.no_controller_manager = ControlPlane.controller_manager(), None
         except Unavailable as why:

@@ -35,7 +35,8 @@ def openssl(*args, cwd):
 
 
 class ControlPlane:
-    def __init__(self, folder=None):
+    def __init__(self, folder=None, audited=True):
+        self.audited = audited
         self.own = folder is None
         self.dir = Path(folder or tempfile.mkdtemp(prefix="envicutor-real-", dir="/var/tmp"))
         self.dir.mkdir(parents=True, exist_ok=True)
@@ -63,11 +64,13 @@ class ControlPlane:
                     "--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}",
                     "--initial-cluster", f"default=http://127.0.0.1:{peer}")
         openssl("genrsa", "-out", "sa.key", "2048", cwd=self.dir)
-        # What service accounts ask for, and whether they may: tests of RBAC rules read it.
+        # What service accounts ask for, and whether they may: tests of RBAC rules read it. Not while
+        # something is measured: it costs requests of service accounts, and no others.
         self.audit = self.dir / "audit.log"
         (self.dir / "audit-policy.json").write_text(json.dumps({
             "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
             "rules": [{"level": "Metadata", "userGroups": ["system:serviceaccounts"]}, {"level": "None"}]}))
+        audit = ["--audit-policy-file", self.dir / "audit-policy.json", "--audit-log-path", self.audit]
         token = "envicutor-test-admin"
         (self.dir / "tokens.csv").write_text(f'{token},admin,admin,"system:masters"\n')
         self.spawn("kube-apiserver", apiserver, "--etcd-servers", f"http://127.0.0.1:{client}",
@@ -78,7 +81,7 @@ class ControlPlane:
                     "--service-account-signing-key-file", self.dir / "sa.key",
                     "--service-account-issuer", "https://envicutor.test",
                     "--service-cluster-ip-range", "10.0.0.0/24",
-                    "--audit-policy-file", self.dir / "audit-policy.json", "--audit-log-path", self.audit,
+                    *(audit if self.audited else ()),
                     "--disable-admission-plugins", "ServiceAccount")
         Path(self.kubeconfig).write_text(json.dumps({
             "apiVersion": "v1", "kind": "Config", "current-context": "real",

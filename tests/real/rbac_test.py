@@ -131,7 +131,7 @@ def events(cluster, name, namespace="default"):
 
 
 def test_results_pods_and_finalizers_wait_for_the_right(real, cluster, operator):
-    rights = ("clusterRules submissions/status patch", "clusterRules runtimes patch",
+    rights = ("clusterRules submissions/status update", "clusterRules runtimes patch",
               "clusterRules executorpools/status patch", "clusterRules events patch",
               "executorNamespaceRules pods create")
     program, language = unique("status"), unique("finalizer")

@@ -81,7 +81,7 @@ Faults Faults::None() {
 }
 
 int World::status_writes() const {
-  const auto it = api_.requests.find("patch");
+  const auto it = api_.requests.find("update");
   return it == api_.requests.end() ? 0 : it->second;
 }
 

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "common/base/file.h"
+#include "common/kube/object_text.h"
 #include "common/kube/token.h"
 #include "common/metrics/registry.h"
 #include "tests/unit/kube/scripted_api.h"
@@ -148,6 +149,49 @@ TEST_F(KubeClient, WatchGivesEventsUntilToldToStop) {
       client_->Watch(kRuntimes, "", options, [&](const WatchEvent&) { return ++events < 2; }, {});
   EXPECT_TRUE(status.ok()) << status.ToString();
   EXPECT_EQ(2, events);
+}
+
+TEST_F(KubeClient, OfEventsThatAreSkimmedOnlyThatIsRead) {
+  WatchOptions options;
+  options.resource_version = "100";
+  options.skim = [](std::string_view object) -> std::optional<Json> {
+    // Others read it whole.
+    if (object.find("\"spec\":2") == std::string_view::npos) return std::nullopt;
+    return Json{{"metadata", {{"resourceVersion", ResourceVersionInText(object)}}}};
+  };
+  api_.Put("a", 1);
+  api_.Put("a", 2);
+  api_.Put("a", 3);
+  std::vector<Json> seen;
+  const Status status = client_->Watch(kRuntimes, "", options,
+                                       [&](WatchEvent event) {
+                                         seen.push_back(std::move(event.object));
+                                         return seen.size() < 3;
+                                       },
+                                       {});
+  EXPECT_TRUE(status.ok()) << status.ToString();
+  ASSERT_EQ(3U, seen.size());
+  EXPECT_EQ(1, seen[0]["spec"]);
+  EXPECT_EQ("a", NameOf(seen[0]));
+  EXPECT_FALSE(seen[0]["metadata"].contains("managedFields"));
+  EXPECT_EQ((Json{{"metadata", {{"resourceVersion", "102"}}}}), seen[1]);
+  EXPECT_EQ(3, seen[2]["spec"]);
+}
+
+TEST_F(KubeClient, WritesOfWhichTheVersionIsEnough) {
+  const Json made = {{"metadata", {{"name", "p"}, {"namespace", "ns"}}}, {"spec", 1}};
+  const auto created = client_->CreateForVersion(kPods, "ns", made);
+  ASSERT_TRUE(created.ok()) << created.status().ToString();
+  Json read = *client_->Get(kPods, "ns", "p");
+  EXPECT_EQ(ResourceVersionOf(read), *created);
+  const auto updated = client_->UpdateForVersion(kPods, read, "status");
+  ASSERT_TRUE(updated.ok()) << updated.status().ToString();
+  EXPECT_EQ("/api/v1/namespaces/ns/pods/p/status", api_.Requests().back().path);
+  EXPECT_EQ(ResourceVersionOf(*client_->Get(kPods, "ns", "p")), *updated);
+  EXPECT_EQ(Code::kConflict, client_->UpdateForVersion(kPods, read, "status").status().code());
+  // 2xx, but nothing that an API server says.
+  api_.AnswerNext("POST", "pods", {200, {}, "<html>"});
+  EXPECT_EQ(Code::kUnavailable, client_->CreateForVersion(kPods, "ns", made).status().code());
 }
 
 TEST_F(KubeClient, WatchIsCancelled) {

@@ -70,8 +70,22 @@ class FakeClient final : public kube::Client {
     if (objects.count(key) != 0) return Status(Code::kAlreadyExists, key + " already exists");
     return Answer("create", Put(type, object));
   }
-  Result<Json> Update(const kube::ResourceType&, const Json&, const std::string&) override {
-    return Status(Code::kUnimplemented, "update");
+  // Of the status alone, as the controllers do it.
+  Result<Json> Update(const kube::ResourceType& type, const Json& object,
+                      const std::string& subresource) override {
+    ENVICUTOR_RETURN_IF_ERROR(Before("update"));
+    if (subresource != "status") return Status(Code::kUnimplemented, "update");
+    const std::string name = kube::NameOf(object);
+    const auto it = objects.find(KeyFor(type, kube::NamespaceOf(object), name));
+    if (it == objects.end()) return NotFound(name + " not found");
+    if (kube::UidOf(object) != kube::UidOf(it->second) ||
+        kube::ResourceVersionOf(object) != kube::ResourceVersionOf(it->second)) {
+      return Status(Code::kConflict, "the object has been modified");
+    }
+    Json changed = it->second;
+    changed["status"] = At(object, {"status"});
+    ENVICUTOR_RETURN_IF_ERROR(CheckFinal(type, it->second, changed));
+    return Answer("update", Put(type, std::move(changed)));
   }
   Result<Json> Patch(const kube::ResourceType& type, const std::string& ns, const std::string& name,
                      kube::PatchType, const Json& patch, const std::string&) override {
@@ -84,11 +98,7 @@ class FakeClient final : public kube::Client {
     }
     Json changed = it->second;
     changed.merge_patch(patch);
-    if (type.plural == kube::kSubmissions.plural && IsFinal(it->second) &&
-        At(changed, {"status"}) != At(it->second, {"status"})) {
-      violations.push_back(name);
-      return InvalidArgument("status is final");
-    }
+    ENVICUTOR_RETURN_IF_ERROR(CheckFinal(type, it->second, changed));
     return Answer("patch", Put(type, std::move(changed)));
   }
   Status Delete(const kube::ResourceType& type, const std::string& ns, const std::string& name,
@@ -115,6 +125,12 @@ class FakeClient final : public kube::Client {
   Status Before(const std::string& verb) {
     ++requests[verb];
     return fault ? fault(verb) : OkStatus();
+  }
+  Status CheckFinal(const kube::ResourceType& type, const Json& old, const Json& changed) {
+    if (type.plural != kube::kSubmissions.plural || !IsFinal(old)) return OkStatus();
+    if (At(changed, {"status"}) == At(old, {"status"})) return OkStatus();
+    violations.push_back(kube::NameOf(old));
+    return InvalidArgument("status is final");
   }
   Result<Json> Answer(const std::string& verb, const Json& object) {
     if (lose_answer && lose_answer(verb)) return Unavailable("connection closed before the answer");

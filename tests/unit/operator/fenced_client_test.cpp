@@ -25,10 +25,15 @@ TEST(FencedClient, WritesOnlyWhileTheLeaseIsHeld) {
       Code::kFailedPrecondition);
   EXPECT_EQ(client->Update(kube::kSubmissions, submission).status().code(),
             Code::kFailedPrecondition);
+  EXPECT_EQ(client->CreateForVersion(kube::kSubmissions, "default", submission).status().code(),
+            Code::kFailedPrecondition);
+  EXPECT_EQ(client->UpdateForVersion(kube::kSubmissions, submission, "status").status().code(),
+            Code::kFailedPrecondition);
   EXPECT_EQ(client->Delete(kube::kSubmissions, "default", "a").code(), Code::kFailedPrecondition);
   EXPECT_TRUE(client->Get(kube::kSubmissions, "default", "a").ok());
   EXPECT_EQ(client->ListAll(kube::kSubmissions, "", {})->items.size(), 1U);
-  EXPECT_EQ(store.requests["patch"] + store.requests["delete"], 0);
+  EXPECT_EQ(store.requests["patch"] + store.requests["update"] + store.requests["delete"], 0);
+  EXPECT_EQ(store.requests["create"], 1);
 }
 
 }  // namespace

@@ -20,12 +20,45 @@ TEST_F(SubmissionControllerTest, AShortSubmissionCostsOneStatusWrite) {
   Done(Accepted("uid-default-s"));
   EXPECT_EQ(StatusOf("s")["phase"], "Completed");
   EXPECT_EQ(StatusOf("s")["verdict"], "Accepted");
-  EXPECT_EQ(client_.requests["patch"], 1);
+  EXPECT_EQ(client_.requests["update"], 1);
   EXPECT_EQ(client_.requests["get"], 0);
   EXPECT_THAT(runner_.acknowledged, ElementsAre("uid-default-s"));
   EXPECT_EQ(controller_.live(), 0U);
   Advance(std::chrono::seconds(10));
-  EXPECT_EQ(client_.requests["patch"], 1);
+  EXPECT_EQ(client_.requests["update"], 1);
+}
+
+TEST_F(SubmissionControllerTest, ItsOwnResultIsNoNews) {
+  CreatePython("s");
+  runner_.submitted[0].events.on_done(Accepted("uid-default-s"), {"pod-0", "node-0"});
+  const std::optional<std::string> key = queue_->TryGet();
+  ASSERT_TRUE(key.has_value());
+  EXPECT_TRUE(controller_.Reconcile(*key).ok());  // its event comes before the answer
+  queue_->Done(*key);
+  EXPECT_EQ(StatusOf("s")["phase"], "Completed");
+  EXPECT_FALSE(queue_->TryGet().has_value());
+  EXPECT_EQ(ttl_.size(), 1U);
+  // Nor is that it was deleted when its time was over.
+  clock_.Advance(std::chrono::hours(1));
+  ttl_.Sweep(1);
+  EXPECT_EQ(client_.requests["delete"], 1);
+  EXPECT_FALSE(queue_->TryGet().has_value());
+}
+
+TEST_F(SubmissionControllerTest, AResultByAnotherHandEndsTheRunAndKeepsItsTimeToLive) {
+  CreatePython("s", {{"ttlSecondsAfterFinished", 7}});
+  Json object = Object("s");
+  object["status"] = {{"phase", "Completed"}, {"completionTime", FormatRfc3339(clock_.WallNow())}};
+  client_.Put(kube::kSubmissions, object);
+  Settle();
+  EXPECT_THAT(runner_.cancelled, ElementsAre("uid-default-s"));
+  EXPECT_EQ(controller_.live(), 0U);
+  clock_.Advance(std::chrono::seconds(6));
+  ttl_.Sweep(1);
+  EXPECT_EQ(client_.requests["delete"], 0);
+  clock_.Advance(std::chrono::seconds(2));
+  ttl_.Sweep(1);
+  EXPECT_EQ(client_.requests["delete"], 1);
 }
 
 TEST_F(SubmissionControllerTest, ALongRunIsShownAndItsWritesAreFew) {
@@ -33,7 +66,7 @@ TEST_F(SubmissionControllerTest, ALongRunIsShownAndItsWritesAreFew) {
   runner_.submitted[0].events.on_dispatched({"pod-0", "node-0"});
   runner_.submitted[0].events.on_progress("compile");
   Advance(std::chrono::milliseconds(900));
-  EXPECT_EQ(client_.requests["patch"], 0);
+  EXPECT_EQ(client_.requests["update"], 0);
   Advance(std::chrono::milliseconds(200));
   EXPECT_EQ(StatusOf("s")["phase"], "Running");
   EXPECT_EQ(StatusOf("s")["message"], "it is in the compile stage");
@@ -41,7 +74,7 @@ TEST_F(SubmissionControllerTest, ALongRunIsShownAndItsWritesAreFew) {
   runner_.submitted[0].events.on_progress("run");
   Advance(std::chrono::seconds(10));
   EXPECT_EQ(StatusOf("s")["message"], "it is in the run stage");
-  EXPECT_EQ(client_.requests["patch"], 2);
+  EXPECT_EQ(client_.requests["update"], 2);
   Done(Accepted("uid-default-s"));
   EXPECT_EQ(StatusOf("s")["phase"], "Completed");
 }
@@ -154,7 +187,7 @@ TEST_F(SubmissionControllerTest, DeletionStopsTheRunAndDropsItsResult) {
   runner_.acknowledged.clear();
   Done(Accepted("uid-default-s"));
   EXPECT_THAT(runner_.acknowledged, ElementsAre("uid-default-s"));
-  EXPECT_EQ(client_.requests["patch"], 0);
+  EXPECT_EQ(client_.requests["update"], 0);
 }
 
 TEST_F(SubmissionControllerTest, AProgramsOwnFailureIsNotTriedAgain) {

@@ -160,8 +160,8 @@ TEST_F(SubmissionControllerTest, ARefusedResultStillEndsTheSubmission) {
   CreatePython("s");
   int refusals = 1;
   client_.fault = [&](const std::string& verb) {
-    return verb == "patch" && refusals-- > 0 ? InvalidArgument("status.stages: Invalid value")
-                                             : OkStatus();
+    return verb == "update" && refusals-- > 0 ? InvalidArgument("status.stages: Invalid value")
+                                              : OkStatus();
   };
   Done(Accepted("uid-default-s"));
   EXPECT_EQ(StatusOf("s")["phase"], "Failed");

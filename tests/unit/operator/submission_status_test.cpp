@@ -23,20 +23,25 @@ Outcome OutcomeOf(api::RunResult result) {
   return outcome;
 }
 
-Json Applied(const Json& submission, const Json& patch) {
+Json Applied(const Json& submission, const Json& update) {
   Json object = submission;
-  object.merge_patch(patch);
+  object["status"] = update["status"];
   return object;
 }
 
-TEST(OutcomePatch, AcceptedSubmission) {
+TEST(OutcomeUpdate, AcceptedSubmission) {
   const Json submission = Submission("s", {{"source", ""}});
   Outcome outcome = OutcomeOf(Accepted("u"));
   outcome.placement = RunPlacement{"executor-default-0", "node-1"};
   outcome.queue_millis = 3;
-  const Json patch = OutcomePatch(submission, outcome, kNow);
-  EXPECT_EQ(At(patch, {"metadata", "resourceVersion"}), "1");
-  const Json object = Applied(submission, patch);
+  const Json update = OutcomeUpdate(submission, outcome, kNow);
+  EXPECT_EQ(update["apiVersion"], submission["apiVersion"]);
+  EXPECT_EQ(update["kind"], "Submission");
+  EXPECT_EQ(update["metadata"], (Json{{"name", "s"},
+                                      {"namespace", "default"},
+                                      {"uid", "uid-default-s"},
+                                      {"resourceVersion", "1"}}));
+  const Json object = Applied(submission, update);
   const Json& status = object["status"];
   EXPECT_EQ(status["phase"], "Completed");
   EXPECT_EQ(status["verdict"], "Accepted");
@@ -53,13 +58,13 @@ TEST(OutcomePatch, AcceptedSubmission) {
   EXPECT_EQ(kube::ConditionStatus(object, "Succeeded"), "True");
 }
 
-TEST(OutcomePatch, SucceededIsTrueForAcceptedOnlyAndNamesTheVerdict) {
+TEST(OutcomeUpdate, SucceededIsTrueForAcceptedOnlyAndNamesTheVerdict) {
   api::RunResult result = Accepted("u");
   result.verdict = api::Verdict::kTimeLimitExceeded;
   result.run->exit_status = api::ExitStatus::kTimeLimit;
   result.run->limit = "wallTime";
   const Json object =
-      Applied(Submission("s", {}), OutcomePatch(Submission("s", {}), OutcomeOf(result), kNow));
+      Applied(Submission("s", {}), OutcomeUpdate(Submission("s", {}), OutcomeOf(result), kNow));
   EXPECT_EQ(kube::ConditionStatus(object, "Succeeded"), "False");
   EXPECT_EQ(object["status"]["message"], "the run stage exceeded its time limit (wallTime)");
   for (const Json& condition : object["status"]["conditions"]) {
@@ -68,7 +73,7 @@ TEST(OutcomePatch, SucceededIsTrueForAcceptedOnlyAndNamesTheVerdict) {
   }
 }
 
-TEST(OutcomePatch, RejectedIsNotAdmitted) {
+TEST(OutcomeUpdate, RejectedIsNotAdmitted) {
   Outcome outcome;
   outcome.phase = Phase::kFailed;
   outcome.reason = "Rejected";
@@ -76,7 +81,7 @@ TEST(OutcomePatch, RejectedIsNotAdmitted) {
   outcome.admitted = false;
   outcome.attempt = 0;
   const Json object =
-      Applied(Submission("s", {}), OutcomePatch(Submission("s", {}), outcome, kNow));
+      Applied(Submission("s", {}), OutcomeUpdate(Submission("s", {}), outcome, kNow));
   EXPECT_EQ(object["status"]["phase"], "Failed");
   EXPECT_EQ(object["status"]["reason"], "Rejected");
   EXPECT_EQ(kube::ConditionStatus(object, "Admitted"), "False");
@@ -86,36 +91,36 @@ TEST(OutcomePatch, RejectedIsNotAdmitted) {
   EXPECT_FALSE(object["status"].contains("verdict"));
 }
 
-TEST(OutcomePatch, WhatProgressWroteIsRemoved) {
+TEST(OutcomeUpdate, WhatProgressWroteIsRemoved) {
   Json submission = Submission("s", {});
   Progress progress;
   progress.reason = "QueuedBehind";
   progress.message = "5 ahead of it";
   progress.admitted = true;
-  submission = Applied(submission, ProgressPatch(submission, progress, kNow));
+  submission = Applied(submission, ProgressUpdate(submission, progress, kNow));
   EXPECT_EQ(submission["status"]["reason"], "QueuedBehind");
   EXPECT_EQ(kube::ConditionStatus(submission, "Finished"), "False");
-  submission = Applied(submission, OutcomePatch(submission, OutcomeOf(Accepted("u")), kNow));
+  submission = Applied(submission, OutcomeUpdate(submission, OutcomeOf(Accepted("u")), kNow));
   EXPECT_FALSE(submission["status"].contains("reason"));
   EXPECT_EQ(submission["status"]["conditions"].size(), 3U);
 }
 
-TEST(OutcomePatch, BytesThatAreNotUtf8TravelAsBase64) {
+TEST(OutcomeUpdate, BytesThatAreNotUtf8TravelAsBase64) {
   const Json object =
       Applied(Submission("s", {}),
-              OutcomePatch(Submission("s", {}), OutcomeOf(Accepted("u", 1, "\xff\xfe")), kNow));
+              OutcomeUpdate(Submission("s", {}), OutcomeOf(Accepted("u", 1, "\xff\xfe")), kNow));
   EXPECT_EQ(object["status"]["stages"]["run"]["stdout"], Base64Encode("\xff\xfe"));
   EXPECT_EQ(object["status"]["stages"]["run"]["stdoutEncoding"], "base64");
 }
 
-TEST(OutcomePatch, TestsStandForTheRun) {
+TEST(OutcomeUpdate, TestsStandForTheRun) {
   api::RunResult result;
   result.verdict = api::Verdict::kWrongAnswer;
   result.tests = {{"1", api::Verdict::kAccepted, Stage("one")},
                   {"2", api::Verdict::kWrongAnswer, Stage("two")},
                   {"3", api::Verdict::kNone, std::nullopt}};
   const Json object =
-      Applied(Submission("s", {}), OutcomePatch(Submission("s", {}), OutcomeOf(result), kNow));
+      Applied(Submission("s", {}), OutcomeUpdate(Submission("s", {}), OutcomeOf(result), kNow));
   const Json& status = object["status"];
   EXPECT_EQ(status["stages"]["run"]["stdout"], "two");
   ASSERT_EQ(status["tests"].size(), 3U);
@@ -124,7 +129,7 @@ TEST(OutcomePatch, TestsStandForTheRun) {
   EXPECT_EQ(status["message"], "1 of 3 tests accepted");
 }
 
-TEST(OutcomePatch, LargeOutputsAreCutToTheBudgetAndSaySo) {
+TEST(OutcomeUpdate, LargeOutputsAreCutToTheBudgetAndSaySo) {
   api::RunResult result = Accepted("u");
   for (int i = 0; i < 40; ++i) {
     result.tests.push_back(
@@ -133,7 +138,7 @@ TEST(OutcomePatch, LargeOutputsAreCutToTheBudgetAndSaySo) {
   result.run.reset();
   result.output_files.push_back({"small", "kept", false});
   const Json submission = Submission("s", {{"source", std::string(300'000, 'x')}});
-  const Json object = Applied(submission, OutcomePatch(submission, OutcomeOf(result), kNow));
+  const Json object = Applied(submission, OutcomeUpdate(submission, OutcomeOf(result), kNow));
   EXPECT_LT(StoredObjectSize(object), kObjectBudgetBytes);
   EXPECT_GT(StoredObjectSize(object), kObjectBudgetBytes / 2);
   EXPECT_EQ(object["status"]["tests"][7]["run"]["stdoutTruncated"], true);
@@ -142,11 +147,11 @@ TEST(OutcomePatch, LargeOutputsAreCutToTheBudgetAndSaySo) {
   EXPECT_EQ(object["status"]["outputFiles"][0]["truncated"], false);
 }
 
-TEST(OutcomePatch, AResultFitsBesideTheLargestSpec) {
+TEST(OutcomeUpdate, AResultFitsBesideTheLargestSpec) {
   const Json submission = Submission("s", {{"source", std::string(1 << 20, 'x')}});
   const Json object = Applied(
       submission,
-      OutcomePatch(submission, OutcomeOf(Accepted("u", 1, std::string(1 << 20, 'y'))), kNow));
+      OutcomeUpdate(submission, OutcomeOf(Accepted("u", 1, std::string(1 << 20, 'y'))), kNow));
   EXPECT_LT(StoredObjectSize(object), 1'500'000U);
   EXPECT_GT(object["status"]["stages"]["run"]["stdout"].get<std::string>().size(), 200'000U);
 }
@@ -173,6 +178,30 @@ TEST(FitOutputs, EscapesAndBase64AreCounted) {
   FitOutputs({{&binary, &cut}}, 400);
   EXPECT_TRUE(cut);
   EXPECT_EQ(binary.size(), 300U);
+}
+
+TEST(SkimFinished, IsWhatTheOperatorStillNeeds) {
+  Json submission = Submission("s", {{"source", "metadata"}, {"ttlSecondsAfterFinished", 7}});
+  EXPECT_FALSE(SkimFinished(DumpJson(submission)).has_value());
+  submission["status"] = {{"phase", "Running"}};
+  EXPECT_FALSE(SkimFinished(DumpJson(submission)).has_value());
+  for (const char* phase : {"Completed", "Failed", "Cancelled"}) {
+    submission["status"] = {{"phase", phase}, {"completionTime", "2026-01-01T00:00:09Z"}};
+    const auto few = SkimFinished(DumpJson(submission));
+    ASSERT_TRUE(few.has_value());
+    EXPECT_EQ(*few, (Json{{"metadata",
+                           {{"name", "s"},
+                            {"namespace", "default"},
+                            {"uid", "uid-default-s"},
+                            {"resourceVersion", "1"}}},
+                          {"spec", {{"ttlSecondsAfterFinished", 7}}},
+                          {"status", submission["status"]}}));
+    EXPECT_EQ(*few, FinishedMembers(submission, submission["status"], "1"));
+    EXPECT_TRUE(IsTerminal(*few));
+  }
+  submission["spec"].erase("ttlSecondsAfterFinished");
+  EXPECT_EQ(SkimFinished(DumpJson(submission)),
+            FinishedMembers(submission, submission["status"], "1"));
 }
 
 }  // namespace

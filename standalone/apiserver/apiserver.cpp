@@ -1,6 +1,7 @@
 #include "standalone/apiserver/apiserver.h"
 
 #include <arpa/inet.h>
+#include <malloc.h>
 
 #include <condition_variable>
 #include <mutex>
@@ -21,6 +22,9 @@ constexpr std::chrono::seconds kBookmarkPeriod{30};
 constexpr std::chrono::seconds kControllersResync{30};
 // Nobody waits for garbage collection by the millisecond, and a look at every kind is not free.
 constexpr std::chrono::milliseconds kControllersPeriod{10};
+// What a load has left behind between objects that stay goes back to the kernel: by itself malloc
+// only gives back what is at the end of its heaps.
+constexpr std::chrono::seconds kTrimPeriod{30};
 constexpr size_t kMaxBodyBytes = 3U << 20U;  // kube-apiserver's; objects are bounded below that
 // An initial list of a watch is written at once.
 constexpr size_t kMaxStreamBacklog = 64U << 20U;
@@ -95,11 +99,13 @@ class Daemon final : public ApiServer {
     logs_.Stop();
     if (server_ != nullptr) server_->Stop(grace);
     if (controllers_thread_.joinable()) controllers_thread_.join();
+    store_.Drain();  // writes whose clients were not waited for
   }
 
  private:
   void RunControllers() {
     SteadyTime next{};
+    SteadyTime next_trim = clock_.Now() + kTrimPeriod;
     while (true) {
       {
         std::unique_lock lock(mutex_);
@@ -111,7 +117,12 @@ class Daemon final : public ApiServer {
       }
       // What it writes wakes it again.
       controllers_.Step();
-      next = clock_.Now() + kControllersPeriod;
+      const SteadyTime now = clock_.Now();
+      next = now + kControllersPeriod;
+      if (now >= next_trim) {
+        malloc_trim(0);
+        next_trim = now + kTrimPeriod;
+      }
     }
   }
 

@@ -41,7 +41,7 @@ struct ApiServerOptions {
   std::vector<std::string> namespaces = {"envicutor-system", "envicutor-executors"};
 
   int io_threads = 1;
-  int handler_threads = 16;              // writes wait in them for the group commit
+  int handler_threads = 12;              // followed logs occupy at most 8 of them
   size_t watch_history_events = 10'000;  // of each resource; an older watch gets 410 Expired
 };
 

@@ -155,7 +155,7 @@ ApiResult<std::vector<StoreWrite::Guard>> Api::CreateGuards(const ResourceInfo& 
   if (resource.crd != nullptr) {
     ObjectPtr crd = store_->GetHead(std::string(kCrds), resource.crd->name);
     if (crd == nullptr) return PathNotFoundError();
-    if (IsTerminating(crd->json)) {
+    if (crd->IsTerminating()) {
       return MethodNotSupportedError(
           resource.Target(name),
           "create not allowed while custom resource definition is terminating: create");
@@ -165,7 +165,7 @@ ApiResult<std::vector<StoreWrite::Guard>> Api::CreateGuards(const ResourceInfo& 
   if (!resource.namespaced) return guards;
   ObjectPtr object = store_->GetHead(std::string(kNamespaces), ns);
   if (object == nullptr) return NotFoundError({"", "namespaces", ns});
-  if (IsTerminating(object->json)) {
+  if (object->IsTerminating()) {
     ApiError error =
         ForbiddenError(resource.Target(name), "unable to create new content in namespace " + ns +
                                                   " because it is being terminated");

@@ -14,7 +14,8 @@ Status Api::Start(const std::vector<std::string>& namespaces) {
   {
     const std::lock_guard lock(registry_mutex_);
     for (const ObjectPtr& crd : store_->List(std::string(kCrds), "").objects) {
-      CompileCrdObject(crd->json);
+      const JsonRef tree = crd->Tree();
+      CompileCrdObject(*tree);
     }
     registry_ = Registry::With(crds_);
   }
@@ -59,13 +60,14 @@ void Api::OnPublished(const std::vector<std::pair<std::string, Change>>& changes
     if (resource != kCrds) continue;
     const std::lock_guard lock(registry_mutex_);
     if (change.type == ChangeType::kDeleted) {
-      crds_.erase(NameOf(change.object->json));
+      crds_.erase(change.object->Name());
     } else {
-      if (change.previous != nullptr &&
-          At(change.previous->json, {"spec"}) == At(change.object->json, {"spec"})) {
-        continue;
+      const JsonRef tree = change.object->Tree();
+      if (change.previous != nullptr) {
+        const JsonRef before = change.previous->Tree();
+        if (At(*before, {"spec"}) == At(*tree, {"spec"})) continue;
       }
-      CompileCrdObject(change.object->json);
+      CompileCrdObject(*tree);
     }
     changed = true;
   }
@@ -93,41 +95,43 @@ std::string Api::CrdNamesTaken(const Json& crd) const {
   return "";
 }
 
-const Json& Api::Shown(const ResourceInfo& resource, const Object& object, Json* scratch) {
-  if (GetString(object.json, "apiVersion") == resource.ApiVersion()) return object.json;
-  *scratch = object.json;
-  (*scratch)["apiVersion"] = resource.ApiVersion();
-  return *scratch;
+JsonRef Api::Shown(const ResourceInfo& resource, const Object& object) {
+  JsonRef tree = object.Tree();
+  if (object.ApiVersion() == resource.ApiVersion()) return tree;
+  auto shown = std::make_shared<Json>(*tree);
+  (*shown)["apiVersion"] = resource.ApiVersion();
+  return JsonRef(std::move(shown));
 }
 
-ApiResult<Answer> Api::Commit(const ResourceInfo& resource, StoreWrite write,
+ApiError StorageError(const Status& status) {
+  return InternalError("storage: " + status.message());
+}
+
+ApiResult<Answer> Api::Commit(const ResourceInfo& resource, StoreWrite* write,
                               const WriteOptions& options, Answer answer) {
   if (options.dry_run) {
-    if (write.object) {
-      answer.object = std::move(*write.object);
-    } else {
-      answer.object = write.expected->json;
-    }
+    answer.object =
+        write->object ? std::move(*write->object->tree) : write->expected->Tree().Copy();
     answer.object["apiVersion"] = resource.ApiVersion();
     return answer;
   }
-  const WriteOutcome outcome = store_->Write(std::move(write));
-  switch (outcome.kind) {
-    case WriteOutcome::Kind::kConflict:
-      answer.code = 0;  // the caller tries again
-      return answer;
-    case WriteOutcome::Kind::kFailed:
-      return InternalError("storage: " + outcome.status.message());
-    case WriteOutcome::Kind::kDone:
-      break;
-  }
-  if (options.stored_is_enough &&
-      GetString(outcome.object->json, "apiVersion") == resource.ApiVersion()) {
-    answer.stored = outcome.object;
+  std::shared_ptr<WriteTicket> ticket = store_->Begin(write);
+  if (ticket == nullptr) {
+    answer.code = 0;  // the caller tries again
     return answer;
   }
-  Json scratch;
-  answer.object = Shown(resource, *outcome.object, &scratch);
+  const ObjectPtr object = ticket->object();
+  if (options.deferred) {
+    answer.ticket = std::move(ticket);
+  } else {
+    const WriteOutcome outcome = store_->Wait(ticket);
+    if (outcome.kind == WriteOutcome::Kind::kFailed) return StorageError(outcome.status);
+  }
+  if (options.stored_is_enough && object->ApiVersion() == resource.ApiVersion()) {
+    answer.stored = object;
+    return answer;
+  }
+  answer.object = Shown(resource, *object).Copy();
   return answer;
 }
 

@@ -28,6 +28,8 @@ struct WriteOptions {
   std::vector<std::string> duplicate_fields;  // what the body's parser saw, e.g. "spec.a"
   // The caller prints what was stored: Answer::stored instead of Answer::object, where it can be.
   bool stored_is_enough = false;
+  // The caller says nothing before Answer::ticket, if there is one, is durable.
+  bool deferred = false;
   // Who owns what is written: ?fieldManager or the first part of the User-Agent; the API server
   // itself when nothing is said.
   std::string manager = "envicutor";
@@ -40,8 +42,9 @@ struct WriteOptions {
 struct Answer {
   int code = 200;
   Json object;
-  std::vector<std::string> warnings;  // for Warning headers
-  ObjectPtr stored = nullptr;         // when set it is the answer, and `object` is null
+  std::vector<std::string> warnings;              // for Warning headers
+  ObjectPtr stored = nullptr;                     // when set it is the answer, and `object` is null
+  std::shared_ptr<WriteTicket> ticket = nullptr;  // of a write that is deferred, for Store::Then
 };
 
 struct ListQuery {
@@ -67,6 +70,7 @@ struct DeleteQuery {
   std::string resource_version;       // precondition, or ""
   std::string propagation;            // "", "Background", "Foreground", "Orphan"
   bool dry_run = false;
+  bool deferred = false;  // as in WriteOptions
 };
 
 enum class PatchKind { kJson, kMerge, kStrategicMerge };
@@ -131,8 +135,7 @@ class Api {
                                              const Json& patch, const WriteOptions& options);
 
   // The object as `resource`'s version shows it.
-  [[nodiscard]] static const Json& Shown(const ResourceInfo& resource, const Object& object,
-                                         Json* scratch);
+  [[nodiscard]] static JsonRef Shown(const ResourceInfo& resource, const Object& object);
 
   // Computes the new object from the current one (null `Json` result: no change). Retried when
   // another write came between, unless the new object names a resourceVersion.
@@ -153,10 +156,11 @@ class Api {
   // What must not change while the object is made: its namespace, the CRD of its kind.
   [[nodiscard]] ApiResult<std::vector<StoreWrite::Guard>> CreateGuards(
       const ResourceInfo& resource, const std::string& ns, const std::string& name) const;
-  [[nodiscard]] ApiResult<Answer> Commit(const ResourceInfo& resource, StoreWrite write,
+  // Answer::code 0: another write came between, and *write is as it was.
+  [[nodiscard]] ApiResult<Answer> Commit(const ResourceInfo& resource, StoreWrite* write,
                                          const WriteOptions& options, Answer answer);
-  [[nodiscard]] ApiResult<Answer> CreateOnce(const ResourceInfo& resource, const std::string& ns,
-                                             Json object, const WriteOptions& options);
+  [[nodiscard]] ApiResult<Answer> CreateNamed(const ResourceInfo& resource, const std::string& ns,
+                                              Json object, const WriteOptions& options);
   [[nodiscard]] ApiResult<Answer> DeleteOnce(const ResourceInfo& resource, const std::string& ns,
                                              const std::string& name, const DeleteQuery& query,
                                              bool* raced);
@@ -174,6 +178,9 @@ class Api {
   std::shared_ptr<const Registry> registry_;
   std::atomic<uint64_t> registry_generation_{1};
 };
+
+// What a write is answered that could not be made durable.
+[[nodiscard]] ApiError StorageError(const Status& status);
 
 // Whether nothing but the deletion itself holds a terminating object back.
 [[nodiscard]] bool ReadyToRemove(const ResourceInfo& resource, const Json& object);

@@ -73,29 +73,24 @@ ApiResult<Answer> Api::Create(const ResourceInfo& resource, const std::string& n
   }
   const std::string prefix = GetString(metadata, "generateName");
   const bool generated = GetString(metadata, "name").empty() && !prefix.empty();
-  for (int tries = 0; tries < kMaxTries; ++tries) {
+  if (!generated) return CreateNamed(resource, ns, std::move(object), options);
+  for (int tries = 1; true; ++tries) {
     Json attempt = object;
-    if (generated) {
-      attempt["metadata"]["name"] = prefix.substr(0, kMaxGeneratedBase) + ids_->NameSuffix();
-    }
-    const std::string name = NameOf(attempt);
-    ApiResult<Answer> answer = CreateOnce(resource, ns, std::move(attempt), options);
-    if (!answer.ok()) {
-      if (generated && answer.error().reason == "AlreadyExists") continue;
+    attempt["metadata"]["name"] = prefix.substr(0, kMaxGeneratedBase) + ids_->NameSuffix();
+    ApiResult<Answer> answer = CreateNamed(resource, ns, std::move(attempt), options);
+    if (answer.ok() || answer.error().reason != "AlreadyExists" || tries == kMaxTries) {
       return answer;
     }
-    if (answer->code != 0) return answer;
   }
-  return ServiceUnavailableError(
-      "the object could not be created: its namespace changes too often");
 }
 
-ApiResult<Answer> Api::CreateOnce(const ResourceInfo& resource, const std::string& ns, Json object,
-                                  const WriteOptions& options) {
+ApiResult<Answer> Api::CreateNamed(const ResourceInfo& resource, const std::string& ns, Json object,
+                                   const WriteOptions& options) {
   Json& metadata = object["metadata"];
   const std::string name = GetString(metadata, "name");
-  API_ASSIGN(std::vector<StoreWrite::Guard> guards, CreateGuards(resource, ns, name));
-  const Json asked = At(metadata, {"managedFields"});
+  StoreWrite write;
+  API_ASSIGN(write.guards, CreateGuards(resource, ns, name));
+  Json asked = At(metadata, {"managedFields"});
   for (const char* member : {"resourceVersion", "selfLink", "managedFields", "deletionTimestamp",
                              "deletionGracePeriodSeconds", "generation"}) {
     metadata.erase(member);
@@ -109,26 +104,32 @@ ApiResult<Answer> Api::CreateOnce(const ResourceInfo& resource, const std::strin
   const bool keeps_status = !resource.has_status || resource.StorageName() == kNodes;
   if (!keeps_status) object.erase("status");
   if (auto error = Admit(resource, nullptr, "", &object, options, &answer.warnings)) return *error;
-  Json managed = options.owned ? asked
-                               : TrackWrite(resource, nullptr, object, asked,
+  Json managed = options.owned ? std::move(asked)
+                               : TrackWrite(resource, nullptr, object, std::move(asked), nullptr,
                                             {options.manager, "", clock_->WallNow()});
   if (!managed.is_null()) object["metadata"]["managedFields"] = std::move(managed);
-  const std::string key = KeyOf(ns, name);
-  if (store_->GetHead(resource.StorageName(), key) != nullptr) {
-    return AlreadyExistsError(resource.Target(name));
-  }
-  // Creates in a namespace with a quota take turns, so that none is counted without the other.
-  std::unique_lock<std::mutex> turn;
-  if (resource.namespaced && store_->AnyHead(std::string(kQuotas), ns + "/")) {
-    turn = std::unique_lock(quota_mutex_);
-    if (auto error = CheckQuotas(*store_, resource, ns, name)) return *error;
-  }
-  StoreWrite write;
   write.resource = resource.StorageName();
-  write.key = key;
-  write.object = std::move(object);
-  write.guards = std::move(guards);
-  return Commit(resource, std::move(write), options, std::move(answer));
+  write.key = KeyOf(ns, name);
+  write.object = DraftObject(std::move(object));
+  for (int tries = 0; tries < kMaxTries; ++tries) {
+    if (store_->GetHead(write.resource, write.key) != nullptr) {
+      return AlreadyExistsError(resource.Target(name));
+    }
+    // Creates in a namespace with a quota take turns, so that none is counted without the other.
+    std::unique_lock<std::mutex> turn;
+    if (resource.namespaced && store_->AnyHead(std::string(kQuotas), ns + "/")) {
+      turn = std::unique_lock(quota_mutex_);
+      if (auto error = CheckQuotas(*store_, resource, ns, name)) return *error;
+    }
+    API_ASSIGN(answer, Commit(resource, &write, options, std::move(answer)));
+    if (answer.code != 0) return answer;
+    // The namespace or the kind has changed, or the name was taken: the object is as good as it
+    // was.
+    answer.code = 201;
+    API_ASSIGN(write.guards, CreateGuards(resource, ns, name));
+  }
+  return ServiceUnavailableError(
+      "the object could not be created: its namespace changes too often");
 }
 
 }  // namespace envicutor::standalone

@@ -17,10 +17,10 @@ bool ReturnsDeleted(const ResourceInfo& resource) {
   return name == kPods || name == "/serviceaccounts";
 }
 
-Json SuccessStatus(const ResourceInfo& resource, const Json& object) {
-  Json details = {{"name", NameOf(object)}, {"kind", resource.plural}};
+Json SuccessStatus(const ResourceInfo& resource, const Object& object) {
+  Json details = {{"name", object.Name()}, {"kind", resource.plural}};
   if (!resource.group.empty()) details["group"] = resource.group;
-  details["uid"] = MetaString(object, "uid");
+  details["uid"] = object.Uid();
   return {{"kind", "Status"},
           {"apiVersion", "v1"},
           {"metadata", Json::object()},
@@ -28,18 +28,18 @@ Json SuccessStatus(const ResourceInfo& resource, const Json& object) {
           {"details", std::move(details)}};
 }
 
-std::optional<ApiError> CheckPreconditions(const ResourceInfo& resource, const Json& object,
+std::optional<ApiError> CheckPreconditions(const ResourceInfo& resource, const Object& object,
                                            const DeleteQuery& query) {
-  const std::string uid = MetaString(object, "uid");
+  const std::string uid(object.Uid());
   if (!query.uid.empty() && query.uid != uid) {
-    return ConflictError(resource.KindTarget(NameOf(object)),
+    return ConflictError(resource.KindTarget(object.Name()),
                          "the UID in the precondition (" + query.uid +
                              ") does not match the UID in record (" + uid +
                              "). The object might have been deleted and then recreated");
   }
-  const std::string version = MetaString(object, "resourceVersion");
+  const std::string version = std::to_string(object.revision);
   if (!query.resource_version.empty() && query.resource_version != version) {
-    return ConflictError(resource.KindTarget(NameOf(object)),
+    return ConflictError(resource.KindTarget(object.Name()),
                          "the ResourceVersion in the precondition (" + query.resource_version +
                              ") does not match the ResourceVersion in record (" + version +
                              "). The object might have been modified");
@@ -75,6 +75,14 @@ void MarkTerminating(const ResourceInfo& resource, Json* object, int64_t grace, 
   }
 }
 
+// Whether nothing holds the object: what most deletes are, and they need no tree.
+bool GoesAtOnce(const ResourceInfo& resource, const Object& object, const DeleteQuery& query) {
+  const std::string storage = resource.StorageName();
+  return !object.HasFinalizers() && query.propagation != "Orphan" &&
+         query.propagation != "Foreground" && storage != kCrds && storage != kNamespaces &&
+         storage != kPods && !ReturnsDeleted(resource);
+}
+
 }  // namespace
 
 ApiResult<Answer> Api::Delete(const ResourceInfo& resource, const std::string& ns,
@@ -91,14 +99,30 @@ ApiResult<Answer> Api::DeleteOnce(const ResourceInfo& resource, const std::strin
                                   const std::string& name, const DeleteQuery& query, bool* raced) {
   const ObjectPtr stored = store_->GetHead(resource.StorageName(), KeyOf(ns, name));
   if (stored == nullptr) return NotFoundError(resource.Target(name));
-  if (auto error = CheckPreconditions(resource, stored->json, query)) return *error;
+  if (auto error = CheckPreconditions(resource, *stored, query)) return *error;
   const std::string storage = resource.StorageName();
   if (storage == kNamespaces &&
       (name == "default" || name == "kube-system" || name == "kube-public")) {
     return ForbiddenError(resource.Target(name), "this namespace may not be deleted");
   }
-  Json object = stored->json;
-  if (!IsTerminating(object)) {
+  StoreWrite write;
+  write.resource = storage;
+  write.key = KeyOf(ns, name);
+  write.expected = stored;
+  Answer answer;
+  WriteOptions options;
+  options.dry_run = query.dry_run;
+  options.deferred = query.deferred;
+  if (GoesAtOnce(resource, *stored, query)) {
+    options.stored_is_enough = true;
+    API_ASSIGN(answer, Commit(resource, &write, options, std::move(answer)));
+    *raced = answer.code == 0;
+    answer.stored = nullptr;
+    answer.object = SuccessStatus(resource, *stored);
+    return answer;
+  }
+  Json object = stored->Tree().Copy();
+  if (!stored->IsTerminating()) {
     if (query.propagation == "Orphan") AddFinalizer(&object, kOrphan);
     if (query.propagation == "Foreground") AddFinalizer(&object, kForeground);
     if (storage == kCrds) {
@@ -107,34 +131,28 @@ ApiResult<Answer> Api::DeleteOnce(const ResourceInfo& resource, const std::strin
   }
   const int64_t grace = GraceOf(resource, object, query);
   const bool held = HasFinalizers(object) || storage == kNamespaces || grace > 0;
-  Answer answer;
-  WriteOptions options;
-  options.dry_run = query.dry_run;
   const bool only_success = !held && !ReturnsDeleted(resource);
   options.stored_is_enough = only_success;
-  StoreWrite write;
-  write.resource = storage;
-  write.key = KeyOf(ns, name);
-  write.expected = stored;
   if (held) {
     const int64_t before = GetInt(object["metadata"], "deletionGracePeriodSeconds");
     if (!IsTerminating(object) || grace < before) {
       MarkTerminating(resource, &object, grace, clock_->WallNow());
     }
-    if (object == stored->json) {  // already on its way
+    const JsonRef present = stored->Tree();
+    if (object == *present) {  // already on its way
       answer.object = std::move(object);
       return answer;
     }
-    write.object = std::move(object);
+    write.object = DraftObject(std::move(object));
   }
-  API_ASSIGN(answer, Commit(resource, std::move(write), options, std::move(answer)));
+  API_ASSIGN(answer, Commit(resource, &write, options, std::move(answer)));
   if (answer.code == 0) {
     *raced = true;
     return answer;
   }
   if (only_success) {
     answer.stored = nullptr;
-    answer.object = SuccessStatus(resource, stored->json);
+    answer.object = SuccessStatus(resource, *stored);
   }
   return answer;
 }
@@ -146,14 +164,14 @@ ApiResult<Answer> Api::DeleteCollection(const ResourceInfo& resource, const std:
   Json items = Json::array();
   for (const ObjectPtr& object : listed.objects) {
     DeleteQuery one = query;
-    one.uid = MetaString(object->json, "uid");
-    ApiResult<Answer> deleted =
-        Delete(resource, NamespaceOf(object->json), NameOf(object->json), one);
+    one.deferred = false;
+    one.uid = object->Uid();
+    ApiResult<Answer> deleted = Delete(resource, object->Namespace(), object->Name(), one);
     // Gone already, or another object of that name by now: not ours to delete.
     if (!deleted.ok() && deleted.error().code != 404 && deleted.error().code != 409) {
       return deleted;
     }
-    items.push_back(object->json);
+    items.push_back(object->Tree().Copy());
   }
   answer.object = {{"kind", resource.list_kind},
                    {"apiVersion", resource.ApiVersion()},

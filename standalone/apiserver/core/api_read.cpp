@@ -38,7 +38,7 @@ std::optional<Continue> DecodeContinue(const std::string& text) {
   return Continue{(*json)["rv"].get<uint64_t>(), (*json)["last"].get<std::string>()};
 }
 
-std::string ObjectKey(const Json& object) { return KeyOf(NamespaceOf(object), NameOf(object)); }
+std::string ObjectKey(const Object& object) { return KeyOf(object.Namespace(), object.Name()); }
 
 }  // namespace
 
@@ -98,11 +98,11 @@ ApiResult<ListAnswer> Api::List(const ResourceInfo& resource, const std::string&
   const bool selects = !labels.Empty() || !fields.Empty();
   for (size_t i = 0; i < snapshot.objects.size(); ++i) {
     ObjectPtr& object = snapshot.objects[i];
-    if (!after.empty() && ObjectKey(object->json) <= after) continue;
-    if (!labels.Matches(object->json) || !fields.Matches(object->json, resource)) continue;
+    if (!after.empty() && ObjectKey(*object) <= after) continue;
+    if (!labels.Matches(*object) || !fields.Matches(*object, resource)) continue;
     if (query.limit > 0 && answer.objects.size() == static_cast<size_t>(query.limit)) {
       answer.continue_token =
-          EncodeContinue({snapshot.revision, ObjectKey(answer.objects.back()->json)});
+          EncodeContinue({snapshot.revision, ObjectKey(*answer.objects.back())});
       if (!selects) answer.remaining = static_cast<int64_t>(snapshot.objects.size() - i);
       break;
     }

@@ -71,35 +71,37 @@ ApiResult<Json> WithScale(const ResourceInfo& resource, const Json& current, con
 }  // namespace
 
 ApiResult<Answer> Api::BindPod(const std::string& ns, const std::string& name, const Json& binding,
-                               const WriteOptions& options) {
+                               const WriteOptions& asked) {
   const ResourcePtr pods = registry()->Find("", "v1", "pods");
   const std::string node = GetString(At(binding, {"target"}), "name");
   if (node.empty()) {
     return InvalidError({"", "Binding", name}, {schema::RequiredError("target.name", "")});
   }
+  WriteOptions options = asked;
+  options.deferred = false;
   const WallTime now = clock_->WallNow();
   // Not through Modify: spec.nodeName is what an update of a pod may not change.
   for (int tries = 0; tries < 100; ++tries) {
     const ObjectPtr stored = store_->GetHead(std::string(kPods), KeyOf(ns, name));
     if (stored == nullptr) return NotFoundError(pods->Target(name));
-    if (IsTerminating(stored->json)) {
+    if (stored->IsTerminating()) {
       return ConflictError({"", "pods/binding", name},
                            "pod " + name + " is being deleted, cannot be assigned to a host");
     }
-    const std::string bound = GetString(At(stored->json, {"spec"}), "nodeName");
+    Json pod = stored->Tree().Copy();
+    const std::string bound = GetString(At(pod, {"spec"}), "nodeName");
     if (!bound.empty()) {
       return ConflictError({"", "pods/binding", name},
                            "pod " + name + " is already assigned to node \"" + bound + "\"");
     }
-    Json pod = stored->json;
     pod["spec"]["nodeName"] = node;
     SetCondition(&pod["status"]["conditions"], "PodScheduled", true, "", "", now);
     StoreWrite write;
     write.resource = std::string(kPods);
     write.key = KeyOf(ns, name);
     write.expected = stored;
-    write.object = std::move(pod);
-    API_ASSIGN(Answer answer, Commit(*pods, std::move(write), options, {}));
+    write.object = DraftObject(std::move(pod));
+    API_ASSIGN(Answer answer, Commit(*pods, &write, options, {}));
     if (answer.code == 0) continue;
     return Answer{201, Success(), {}};
   }
@@ -121,7 +123,8 @@ ApiResult<Answer> Api::EvictPod(const std::string& ns, const std::string& name,
 ApiResult<Answer> Api::GetScale(const ResourceInfo& resource, const std::string& ns,
                                 const std::string& name) const {
   API_ASSIGN(const ObjectPtr object, Get(resource, ns, name));
-  return Answer{200, ScaleOf(resource, object->json), {}};
+  const JsonRef tree = object->Tree();
+  return Answer{200, ScaleOf(resource, *tree), {}};
 }
 
 ApiResult<Answer> Api::UpdateScale(const ResourceInfo& resource, const std::string& ns,

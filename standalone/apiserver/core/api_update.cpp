@@ -52,6 +52,21 @@ std::optional<ApiError> CheckIdentity(const ResourceInfo& resource, const Json& 
   return std::nullopt;
 }
 
+// A patched object is mostly a copy of the current one: to look is cheaper than to copy again.
+void Keep(const Json& current, const std::string& member, Json* object) {
+  const auto old = current.find(member);
+  if (old == current.end()) {
+    object->erase(member);
+    return;
+  }
+  const auto own = object->find(member);
+  if (own == object->end()) {
+    (*object)[member] = *old;
+  } else if (*own != *old) {
+    *own = *old;
+  }
+}
+
 // What clients do not change: identity and deletion. managedFields are kept too; who owns what
 // after this write is tracked when the object is complete.
 void KeepSystemMetadata(const ResourceInfo& resource, const Json& current, Json* object) {
@@ -62,11 +77,7 @@ void KeepSystemMetadata(const ResourceInfo& resource, const Json& current, Json*
   for (const char* member :
        {"name", "namespace", "generateName", "uid", "creationTimestamp", "generation",
         "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion", "managedFields"}) {
-    if (old.contains(member)) {
-      metadata[member] = old[member];
-    } else {
-      metadata.erase(member);
-    }
+    Keep(old, member, &metadata);
   }
   metadata.erase("selfLink");
 }
@@ -74,25 +85,25 @@ void KeepSystemMetadata(const ResourceInfo& resource, const Json& current, Json*
 // Lets the parts through that the subresource may write; the others stay.
 void Isolate(const ResourceInfo& resource, const std::string& subresource, const Json& current,
              Json* object) {
-  const auto keep = [&](const char* member) {
-    if (current.contains(member)) {
-      (*object)[member] = current[member];
-    } else {
-      object->erase(member);
-    }
-  };
   if (subresource.empty()) {
-    if (resource.has_status) keep("status");
+    if (resource.has_status) Keep(current, "status", object);
     return;
   }
-  Json kept = current;
-  const char* member = subresource == "finalize" ? "spec" : "status";
-  if (object->contains(member)) {
-    kept[member] = (*object)[member];
-  } else {
-    kept.erase(member);
+  const std::string_view written = subresource == "finalize" ? "spec" : "status";
+  std::vector<std::string> others;
+  for (const Json* members : {&current, static_cast<const Json*>(object)}) {
+    for (auto it = members->begin(); it != members->end(); ++it) {
+      if (it.key() != written) others.emplace_back(it.key());
+    }
   }
-  *object = std::move(kept);
+  for (const std::string& member : others) Keep(current, member, object);
+}
+
+// metadata.managedFields of an object that gets others.
+Json KeptOf(Json* object) {
+  Json& metadata = (*object)["metadata"];
+  const auto kept = metadata.find("managedFields");
+  return kept == metadata.end() ? Json() : std::move(*kept);
 }
 
 // Whether the desired state is the same: everything but metadata and, where it has its own
@@ -116,8 +127,8 @@ ApiResult<Answer> Api::Modify(const ResourceInfo& resource, const std::string& n
   for (int tries = 0; tries < kMaxTries; ++tries) {
     const ObjectPtr stored = store_->GetHead(resource.StorageName(), key);
     if (stored == nullptr) return NotFoundError(resource.Target(name));
-    Json scratch;
-    const Json& current = Shown(resource, *stored, &scratch);
+    const JsonRef shown = Shown(resource, *stored);
+    const Json& current = *shown;
     API_ASSIGN(Json object, mutation(current));
     if (auto error = CheckIdentity(resource, current, &object)) return *error;
     Json asked = object["metadata"].value("managedFields", Json());
@@ -140,9 +151,10 @@ ApiResult<Answer> Api::Modify(const ResourceInfo& resource, const std::string& n
     Json managed = options.owned ? std::move(asked)
                    : same && (!subresource.empty() || asked.is_null() || asked == present)
                        ? present
-                       : TrackWrite(resource, &current, object, asked,
+                       : TrackWrite(resource, &current, object, KeptOf(&object), asked,
                                     {options.manager, subresource, clock_->WallNow()});
     if (same && SameButTimes(managed, present)) {  // nothing changes: no write
+      if (!present.is_null()) object["metadata"]["managedFields"] = present;
       answer.object = std::move(object);
       return answer;
     }
@@ -160,13 +172,14 @@ ApiResult<Answer> Api::Modify(const ResourceInfo& resource, const std::string& n
       // that watchers see is the one before; the one who took it away sees what it made.
       WriteOptions whole = options;
       whole.stored_is_enough = false;
-      API_ASSIGN(answer, Commit(resource, std::move(write), whole, std::move(answer)));
+      whole.deferred = false;
+      API_ASSIGN(answer, Commit(resource, &write, whole, std::move(answer)));
       const std::string revision = MetaString(answer.object, "resourceVersion");
       answer.object = std::move(object);
       answer.object["metadata"]["resourceVersion"] = revision;
     } else {
-      write.object = std::move(object);
-      API_ASSIGN(answer, Commit(resource, std::move(write), options, std::move(answer)));
+      write.object = DraftObject(std::move(object));
+      API_ASSIGN(answer, Commit(resource, &write, options, std::move(answer)));
     }
     if (answer.code != 0) return answer;
   }

@@ -10,6 +10,12 @@ constexpr const char* kOrphan = "orphan";
 constexpr const char* kForeground = "foregroundDeletion";
 constexpr size_t kMaxChanges = 1000;
 
+bool Holds(const Object& object, std::string_view finalizer) {
+  if (!object.HasFinalizers()) return false;
+  const JsonRef tree = object.Tree();
+  return HasFinalizer(*tree, finalizer);
+}
+
 }  // namespace
 
 bool Controllers::Step() {
@@ -59,7 +65,7 @@ void Controllers::ReadChanges() {
     const ListSnapshot snapshot = api_->store().List(name, "");
     std::set<std::string> live;
     for (const ObjectPtr& object : snapshot.objects) {
-      const std::string key = KeyOf(NamespaceOf(object->json), NameOf(object->json));
+      const std::string key = KeyOf(object->Namespace(), object->Name());
       live.insert(key);
       Absorb(name, {object->revision, ChangeType::kAdded, key, object, nullptr});
     }
@@ -70,7 +76,7 @@ void Controllers::ReadChanges() {
   }
 }
 
-void Controllers::Index(const std::string& resource, const std::string& key, const Json* object) {
+void Controllers::Index(const std::string& resource, const std::string& key, const Object* object) {
   const Ref ref(resource, key);
   const auto old = owners_.find(ref);
   if (old != owners_.end()) {
@@ -82,8 +88,9 @@ void Controllers::Index(const std::string& resource, const std::string& key, con
     }
     owners_.erase(old);
   }
-  if (object == nullptr) return;
-  for (const Json& owner : At(*object, {"metadata", "ownerReferences"})) {
+  if (object == nullptr || !object->HasOwners()) return;
+  const JsonRef tree = object->Tree();
+  for (const Json& owner : At(*tree, {"metadata", "ownerReferences"})) {
     const std::string uid = GetString(owner, "uid");
     if (uid.empty()) continue;
     owners_[ref].insert(uid);
@@ -94,23 +101,23 @@ void Controllers::Index(const std::string& resource, const std::string& key, con
 
 void Controllers::Absorb(const std::string& resource, const Change& change) {
   const Ref ref(resource, change.key);
-  const Json& object = change.object->json;
+  const Object& object = *change.object;
   if (change.type != ChangeType::kModified || resource == kQuotas) {
-    if (const std::string ns = NamespaceOf(object); !ns.empty()) counted_.insert(ns);
+    if (const std::string ns = object.Namespace(); !ns.empty()) counted_.insert(ns);
   }
   if (change.type == ChangeType::kDeleted) {
     Index(resource, change.key, nullptr);
     terminating_.erase(ref);
     dirty_.erase(ref);
-    const auto refs = dependents_.find(MetaString(object, "uid"));
+    const auto refs = dependents_.find(std::string(object.Uid()));
     if (refs != dependents_.end()) dirty_.insert(refs->second.begin(), refs->second.end());
     if (resource == kNamespaces) namespaces_.erase(change.key);
     if (resource == kCrds) crds_.erase(change.key);
     return;
   }
   Index(resource, change.key, &object);
-  const bool terminating = IsTerminating(object);
-  if (terminating && (HasFinalizer(object, kOrphan) || HasFinalizer(object, kForeground))) {
+  const bool terminating = object.IsTerminating();
+  if (terminating && (Holds(object, kOrphan) || Holds(object, kForeground))) {
     terminating_.insert(ref);
   }
   if (resource == kNamespaces) {
@@ -129,21 +136,20 @@ ObjectPtr Controllers::OwnerOf(const std::string& ns, const Json& reference) con
   if (resource == nullptr) return nullptr;
   ObjectPtr owner = api_->store().GetHead(
       resource->StorageName(), KeyOf(resource->namespaced ? ns : "", GetString(reference, "name")));
-  if (owner != nullptr && MetaString(owner->json, "uid") != GetString(reference, "uid")) {
-    return nullptr;
-  }
+  if (owner != nullptr && owner->Uid() != GetString(reference, "uid")) return nullptr;
   return owner;
 }
 
 bool Controllers::CollectGarbage(const Ref& ref) {
   const ResourcePtr resource = ResourceOf(ref.first);
   const ObjectPtr object = api_->store().GetHead(ref.first, ref.second);
-  if (resource == nullptr || object == nullptr || IsTerminating(object->json)) return false;
-  const std::string ns = NamespaceOf(object->json);
+  if (resource == nullptr || object == nullptr || object->IsTerminating()) return false;
+  const std::string ns = object->Namespace();
+  const JsonRef tree = object->Tree();
   size_t solid = 0;
   std::set<std::string> dangling;
   bool waiting_owner = false;
-  for (const Json& reference : At(object->json, {"metadata", "ownerReferences"})) {
+  for (const Json& reference : At(*tree, {"metadata", "ownerReferences"})) {
     const ResourcePtr kind = api_->registry()->FindKind(GetString(reference, "apiVersion"),
                                                         GetString(reference, "kind"));
     if (kind == nullptr) {  // a kind that is not served cannot be looked up: leave the object alone
@@ -153,7 +159,7 @@ bool Controllers::CollectGarbage(const Ref& ref) {
     const ObjectPtr owner = OwnerOf(ns, reference);
     if (owner == nullptr) {
       dangling.insert(GetString(reference, "uid"));
-    } else if (IsTerminating(owner->json) && HasFinalizer(owner->json, kForeground)) {
+    } else if (owner->IsTerminating() && Holds(*owner, kForeground)) {
       waiting_owner = true;
     } else {
       ++solid;
@@ -161,9 +167,9 @@ bool Controllers::CollectGarbage(const Ref& ref) {
   }
   if (solid == 0 && (waiting_owner || !dangling.empty())) {
     DeleteQuery query;
-    query.uid = MetaString(object->json, "uid");
+    query.uid = object->Uid();
     query.propagation = waiting_owner ? "Foreground" : "Background";
-    return api_->Delete(*resource, ns, NameOf(object->json), query).ok();
+    return api_->Delete(*resource, ns, object->Name(), query).ok();
   }
   bool wrote = false;
   for (const std::string& uid : dangling) wrote = DropOwner(ref, uid) || wrote;
@@ -172,18 +178,18 @@ bool Controllers::CollectGarbage(const Ref& ref) {
 
 bool Controllers::FinishOwner(const Ref& ref) {
   const ObjectPtr object = api_->store().GetHead(ref.first, ref.second);
-  if (object == nullptr || !IsTerminating(object->json)) {
+  if (object == nullptr || !object->IsTerminating()) {
     terminating_.erase(ref);
     return false;
   }
-  const std::string uid = MetaString(object->json, "uid");
+  const std::string uid(object->Uid());
   const auto found = dependents_.find(uid);
   const std::set<Ref> refs = found == dependents_.end() ? std::set<Ref>() : found->second;
-  if (HasFinalizer(object->json, kOrphan)) {
+  if (Holds(*object, kOrphan)) {
     for (const Ref& dependent : refs) DropOwner(dependent, uid);
     return DropFinalizer(ref, kOrphan);
   }
-  if (!HasFinalizer(object->json, kForeground)) {
+  if (!Holds(*object, kForeground)) {
     terminating_.erase(ref);
     return false;
   }
@@ -193,7 +199,8 @@ bool Controllers::FinishOwner(const Ref& ref) {
     const ObjectPtr child = api_->store().GetHead(dependent.first, dependent.second);
     if (child == nullptr) continue;
     wrote = CollectGarbage(dependent) || wrote;
-    for (const Json& reference : At(child->json, {"metadata", "ownerReferences"})) {
+    const JsonRef held = child->Tree();
+    for (const Json& reference : At(*held, {"metadata", "ownerReferences"})) {
       blocked = blocked ||
                 (GetString(reference, "uid") == uid && GetBool(reference, "blockOwnerDeletion") &&
                  api_->store().GetHead(dependent.first, dependent.second) != nullptr);
@@ -206,11 +213,9 @@ bool Controllers::FinishOwner(const Ref& ref) {
 bool Controllers::DropFinalizer(const Ref& ref, const std::string& finalizer) {
   const ResourcePtr resource = ResourceOf(ref.first);
   const ObjectPtr object = api_->store().GetHead(ref.first, ref.second);
-  if (resource == nullptr || object == nullptr || !HasFinalizer(object->json, finalizer)) {
-    return false;
-  }
+  if (resource == nullptr || object == nullptr || !Holds(*object, finalizer)) return false;
   return api_
-      ->Modify(*resource, NamespaceOf(object->json), NameOf(object->json), "",
+      ->Modify(*resource, object->Namespace(), object->Name(), "",
                [&](const Json& current) -> ApiResult<Json> {
                  Json changed = current;
                  RemoveFinalizer(&changed, finalizer);
@@ -225,7 +230,7 @@ bool Controllers::DropOwner(const Ref& ref, const std::string& owner_uid) {
   const ObjectPtr object = api_->store().GetHead(ref.first, ref.second);
   if (resource == nullptr || object == nullptr) return false;
   return api_
-      ->Modify(*resource, NamespaceOf(object->json), NameOf(object->json), "",
+      ->Modify(*resource, object->Namespace(), object->Name(), "",
                [&](const Json& current) -> ApiResult<Json> {
                  Json changed = current;
                  Json kept = Json::array();

@@ -26,7 +26,7 @@ class Controllers {
   using Ref = std::pair<std::string, std::string>;  // storage name, key
 
   void ReadChanges();
-  void Index(const std::string& resource, const std::string& key, const Json* object);
+  void Index(const std::string& resource, const std::string& key, const Object* object);
   void Absorb(const std::string& resource, const Change& change);
   bool CollectGarbage(const Ref& ref);
   bool FinishOwner(const Ref& ref);

@@ -34,7 +34,7 @@ void MemoryStorage::Flush() {
         if (write.object == nullptr) {
           objects_.erase(key);
         } else {
-          objects_[key] = {write.resource, write.key, write.revision, write.object->text};
+          objects_[key] = {write.resource, write.key, write.revision, write.object->Text()};
         }
       }
       waiting_.clear();

@@ -17,11 +17,10 @@ bool DeleteAll(Api* api, const ResourceInfo& resource, const std::string& ns) {
   bool wrote = false;
   const std::string prefix = ns.empty() ? "" : ns + "/";
   for (const ObjectPtr& object : api->store().List(resource.StorageName(), prefix).objects) {
-    if (IsTerminating(object->json)) continue;
+    if (object->IsTerminating()) continue;
     DeleteQuery query;
-    query.uid = MetaString(object->json, "uid");
-    wrote =
-        api->Delete(resource, NamespaceOf(object->json), NameOf(object->json), query).ok() || wrote;
+    query.uid = object->Uid();
+    wrote = api->Delete(resource, object->Namespace(), object->Name(), query).ok() || wrote;
   }
   return wrote;
 }
@@ -30,7 +29,7 @@ bool DeleteAll(Api* api, const ResourceInfo& resource, const std::string& ns) {
 
 bool Controllers::EmptyNamespace(const std::string& name) {
   const ObjectPtr object = api_->store().GetHead(std::string(kNamespaces), name);
-  if (object == nullptr || !IsTerminating(object->json)) {
+  if (object == nullptr || !object->IsTerminating()) {
     namespaces_.erase(name);
     return false;
   }
@@ -42,7 +41,8 @@ bool Controllers::EmptyNamespace(const std::string& name) {
     empty = empty && !api_->store().AnyHead(storage, name + "/");
   }
   // Nothing can be created in it any more, so empty is for good.
-  if (!empty || At(object->json, {"spec", "finalizers"}).empty()) return wrote;
+  const JsonRef tree = object->Tree();
+  if (!empty || At(*tree, {"spec", "finalizers"}).empty()) return wrote;
   const ResourcePtr resource = ResourceOf(std::string(kNamespaces));
   const auto finalize = [](const Json& current) -> ApiResult<Json> {
     Json changed = current;
@@ -54,12 +54,12 @@ bool Controllers::EmptyNamespace(const std::string& name) {
 
 bool Controllers::EmptyCrd(const std::string& name) {
   const ObjectPtr object = api_->store().GetHead(std::string(kCrds), name);
-  if (object == nullptr || !IsTerminating(object->json) ||
-      !HasFinalizer(object->json, kCrdCleanup)) {
+  const JsonRef tree = object == nullptr ? JsonRef(nullptr) : object->Tree();
+  if (object == nullptr || !object->IsTerminating() || !HasFinalizer(*tree, kCrdCleanup)) {
     crds_.erase(name);
     return false;
   }
-  const Json& spec = At(object->json, {"spec"});
+  const Json& spec = At(*tree, {"spec"});
   const std::string storage =
       GetString(spec, "group") + "/" + GetString(At(spec, {"names"}), "plural");
   const ResourcePtr resource = ResourceOf(storage);
@@ -77,17 +77,17 @@ bool Controllers::ExpireEvents() {
   bool wrote = false;
   for (const ObjectPtr& event : api_->store().List("/events", "").objects) {
     WallTime last{};
+    const JsonRef tree = event->Tree();
     for (const std::string& stamp :
-         {MetaString(event->json, "creationTimestamp"), GetString(event->json, "lastTimestamp"),
-          GetString(event->json, "eventTime")}) {
+         {MetaString(*tree, "creationTimestamp"), GetString(*tree, "lastTimestamp"),
+          GetString(*tree, "eventTime")}) {
       const Result<WallTime> time = ParseRfc3339(stamp);
       if (time.ok()) last = std::max(last, *time);
     }
     if (api_->clock().WallNow() - last < kEventLifetime) continue;
     DeleteQuery query;
-    query.resource_version = MetaString(event->json, "resourceVersion");
-    wrote =
-        api_->Delete(*resource, NamespaceOf(event->json), NameOf(event->json), query).ok() || wrote;
+    query.resource_version = std::to_string(event->revision);
+    wrote = api_->Delete(*resource, event->Namespace(), event->Name(), query).ok() || wrote;
   }
   return wrote;
 }
@@ -99,14 +99,15 @@ bool Controllers::RefreshQuotas(const std::string& ns) {
   const std::vector<ResourcePtr> kinds = api_->registry()->StorageResources();
   bool wrote = false;
   for (const ObjectPtr& quota : api_->store().List(std::string(kQuotas), ns + "/").objects) {
-    Json status = QuotaStatus(api_->store(), kinds, quota->json);
-    if (At(quota->json, {"status"}) == status) continue;
+    const JsonRef tree = quota->Tree();
+    Json status = QuotaStatus(api_->store(), kinds, *tree);
+    if (At(*tree, {"status"}) == status) continue;
     const auto set = [&status](const Json& current) -> ApiResult<Json> {
       Json changed = current;
       changed["status"] = status;
       return changed;
     };
-    wrote = api_->Modify(*resource, ns, NameOf(quota->json), "status", set, {}).ok() || wrote;
+    wrote = api_->Modify(*resource, ns, quota->Name(), "status", set, {}).ok() || wrote;
   }
   return wrote;
 }

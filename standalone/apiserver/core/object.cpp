@@ -2,59 +2,142 @@
 
 #include <algorithm>
 #include <array>
+#include <mutex>
+
+#include "common/base/check.h"
 
 namespace envicutor::standalone {
 
 namespace {
 
-using Serializer = nlohmann::detail::serializer<Json>;
+// A tree is read and dropped by whoever holds the object: a mutex for each would be a sixth of a
+// small one.
+std::mutex& TreeMutex(const Object* object) {
+  static std::array<std::mutex, 64> mutexes;
+  return mutexes[(reinterpret_cast<uintptr_t>(object) / sizeof(Object)) % mutexes.size()];
+}
 
-// `object`, and where in `text` the value of the member begins that `path` leads to.
-void Dump(const Json& object, const std::string_view* path, Serializer* serializer,
-          std::string* text, size_t* at) {
-  *text += '{';
-  for (auto it = object.begin(); it != object.end(); ++it) {
-    if (it != object.begin()) *text += ',';
-    serializer->dump(Json(it.key()), false, false, 0);
-    *text += ':';
-    if (it.key() != *path) {
-      serializer->dump(*it, false, false, 0);
-    } else if (it->is_object()) {
-      Dump(*it, path + 1, serializer, text, at);
-    } else {
-      *at = text->size();
-      serializer->dump(*it, false, false, 0);
-    }
+size_t StringBytes(const std::string& text) {
+  return text.capacity() < sizeof(std::string) / 2 ? 0 : text.capacity() + 1;
+}
+
+// About what the nodes of a tree take.
+size_t TreeBytes(const Json& value) {
+  constexpr size_t kMapNode = 4 * sizeof(void*);
+  if (value.is_string()) {
+    return sizeof(std::string) + StringBytes(value.get_ref<const std::string&>());
   }
-  *text += '}';
+  size_t bytes = 0;
+  if (value.is_object()) {
+    bytes += sizeof(Json::object_t);
+    for (auto it = value.begin(); it != value.end(); ++it) {
+      bytes += kMapNode + sizeof(std::string) + StringBytes(it.key()) + sizeof(Json);
+      bytes += TreeBytes(*it);
+    }
+  } else if (value.is_array()) {
+    bytes += sizeof(Json::array_t);
+    for (const Json& element : value) bytes += sizeof(Json) + TreeBytes(element);
+  }
+  return bytes;
+}
+
+std::string Unescaped(std::string_view part) {
+  if (part.find('\\') == std::string_view::npos) return std::string(part);
+  Result<Json> text = ParseJson("\"" + std::string(part) + "\"");
+  CHECK(text.ok(), "a part of the store's own text is JSON");
+  return text->get<std::string>();
 }
 
 }  // namespace
 
+JsonRef Object::Tree() const {
+  if (auto held = HeldTree()) return JsonRef(std::move(held));
+  Result<Json> json = ParseJson(Text());
+  CHECK(json.ok(), "the store's own text is JSON");
+  return JsonRef(std::make_shared<const Json>(std::move(json).value()));
+}
+
+std::shared_ptr<const Json> Object::HeldTree() const {
+  const std::lock_guard lock(TreeMutex(this));
+  return tree_;
+}
+
+bool Object::HasTree() const { return HeldTree() != nullptr; }
+
+void Object::DropTree() const {
+  std::shared_ptr<const Json> dropped;  // taken apart without the lock
+  const std::lock_guard lock(TreeMutex(this));
+  dropped.swap(tree_);
+}
+
+size_t Object::HeldBytes() const {
+  const auto tree = HeldTree();
+  return sizeof(Object) + sizeof(Body) + StringBytes(body_->text) +
+         (tree == nullptr ? 0 : sizeof(Json) + TreeBytes(*tree));
+}
+
+size_t Object::TextBytes() const { return body_->text.size() + std::to_string(revision).size(); }
+
+void Object::AppendText(std::string* out) const {
+  const std::string& text = body_->text;
+  const size_t at = body_->outline.version.at;
+  out->append(text, 0, at);
+  out->append(std::to_string(revision));
+  out->append(text, at);
+}
+
+std::string Object::Text() const {
+  std::string text;
+  text.reserve(body_->text.size() + 20);
+  AppendText(&text);
+  return text;
+}
+
+std::string Object::Name() const { return Unescaped(Part(body_->outline.name)); }
+std::string Object::Namespace() const { return Unescaped(Part(body_->outline.ns)); }
+
+Json Object::Labels() const {
+  if (body_->outline.labels.size == 0) return nullptr;
+  Result<Json> labels = ParseJson(Part(body_->outline.labels));
+  CHECK(labels.ok(), "a part of the store's own text is JSON");
+  return std::move(labels).value();
+}
+
+ObjectPtr Object::AtRevision(uint64_t at_revision) const {
+  return std::make_shared<const Object>(body_, at_revision, nullptr);
+}
+
 ObjectDraft DraftObject(Json json) {
   json["metadata"]["resourceVersion"] = "";
-  auto object = std::make_shared<Object>();
-  object->json = std::move(json);
-  object->revision = 0;
-  std::string& text = object->text;
-  Serializer serializer(nlohmann::detail::output_adapter<char, std::string>(text), ' ',
-                        Json::error_handler_t::replace);
-  constexpr std::array<std::string_view, 2> kPath = {"metadata", "resourceVersion"};
-  size_t version_at = 0;
-  Dump(object->json, kPath.data(), &serializer, &text, &version_at);
-  return {std::move(object), version_at + 1};  // after the quote
+  auto body = std::make_shared<Object::Body>();
+  body->text = DumpJson(json);
+  body->text.shrink_to_fit();  // it stays for long
+  body->outline = OutlineOf(body->text);
+  CHECK(body->outline.has_version, "the text of an object has its version");
+  return {std::move(body), std::make_shared<Json>(std::move(json))};
 }
 
 ObjectPtr FinishObject(ObjectDraft draft, uint64_t revision) {
-  const std::string version = std::to_string(revision);
-  draft.object->text.insert(draft.version_at, version);
-  draft.object->json["metadata"]["resourceVersion"] = version;
-  draft.object->revision = revision;
-  return std::move(draft.object);
+  (*draft.tree)["metadata"]["resourceVersion"] = std::to_string(revision);
+  return std::make_shared<const Object>(std::move(draft.body), revision, std::move(draft.tree));
 }
 
 ObjectPtr MakeObject(Json json, uint64_t revision) {
   return FinishObject(DraftObject(std::move(json)), revision);
+}
+
+Result<ObjectPtr> ReadObject(std::string text, uint64_t revision) {
+  ENVICUTOR_ASSIGN(const Json checked, ParseJson(text));
+  auto body = std::make_shared<Object::Body>();
+  body->text = std::move(text);
+  body->outline = OutlineOf(body->text);
+  if (!checked.is_object() || !body->outline.has_version) {
+    return InvalidArgument("no object with a metadata.resourceVersion");
+  }
+  body->text.erase(body->outline.version.at, body->outline.version.size);
+  body->text.shrink_to_fit();
+  body->outline = OutlineOf(body->text);
+  return std::make_shared<const Object>(std::move(body), revision, nullptr);
 }
 
 std::string MetaString(const Json& object, std::string_view key) {

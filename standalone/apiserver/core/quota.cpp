@@ -34,16 +34,18 @@ std::optional<ApiError> CheckQuotas(const Store& store, const ResourceInfo& reso
   const std::vector<std::string> names = QuotaNames(resource);
   std::optional<int64_t> used;
   for (const ObjectPtr& quota : store.List(std::string(kQuotas), ns + "/").objects) {
-    const Json& hard = At(quota->json, {"spec", "hard"});
+    const JsonRef tree = quota->Tree();
+    const Json& hard = At(*tree, {"spec", "hard"});
     for (const std::string& entry : names) {
       const Json& limit = At(hard, {entry});
       if (!limit.is_string()) continue;
       const auto allowed = ParseQuantity(limit.get_ref<const std::string&>());
       if (!allowed.ok()) continue;
-      if (!used) used = Count(store, resource, ns);
+      // Those that wait for the disk, too: they have been let through.
+      if (!used) used = static_cast<int64_t>(store.CountHead(resource.StorageName(), ns + "/"));
       if (Compare(Whole(*used + 1), *allowed) <= 0) continue;
       return ForbiddenError(resource.Target(name),
-                            "exceeded quota: " + NameOf(quota->json) + ", requested: " + entry +
+                            "exceeded quota: " + quota->Name() + ", requested: " + entry +
                                 "=1, used: " + entry + "=" + std::to_string(*used) +
                                 ", limited: " + entry + "=" + limit.get<std::string>());
     }

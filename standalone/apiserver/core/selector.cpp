@@ -126,8 +126,14 @@ ApiResult<LabelSelector> LabelSelector::Parse(std::string_view text) {
 }
 
 bool LabelSelector::Matches(const Json& object) const {
-  if (requirements_.empty()) return true;
-  const Json& labels = At(object, {"metadata", "labels"});
+  return requirements_.empty() || MatchesLabels(At(object, {"metadata", "labels"}));
+}
+
+bool LabelSelector::Matches(const Object& object) const {
+  return requirements_.empty() || MatchesLabels(object.Labels());
+}
+
+bool LabelSelector::MatchesLabels(const Json& labels) const {
   return std::all_of(requirements_.begin(), requirements_.end(), [&](const Requirement& wanted) {
     const Json& label = At(labels, {wanted.key});
     const bool present = label.is_string();
@@ -157,6 +163,9 @@ bool LabelSelector::Matches(const Json& object) const {
 }
 
 namespace {
+
+constexpr const char* kNameField = "metadata.name";
+constexpr const char* kNamespaceField = "metadata.namespace";
 
 std::vector<std::pair<std::string, std::string>> Values(const Json& object,
                                                         const ResourceInfo& resource) {
@@ -230,8 +239,25 @@ ApiResult<FieldSelector> FieldSelector::Parse(std::string_view text, const Resou
 }
 
 bool FieldSelector::Matches(const Json& object, const ResourceInfo& resource) const {
+  return requirements_.empty() || MatchesValues(Values(object, resource));
+}
+
+bool FieldSelector::Matches(const Object& object, const ResourceInfo& resource) const {
   if (requirements_.empty()) return true;
-  const auto values = Values(object, resource);
+  // By name, as `kubectl get NAME --watch` selects: no need to parse.
+  const bool by_name =
+      std::all_of(requirements_.begin(), requirements_.end(), [](const Requirement& wanted) {
+        return wanted.field == kNameField || wanted.field == kNamespaceField;
+      });
+  if (by_name) {
+    return MatchesValues({{kNameField, object.Name()}, {kNamespaceField, object.Namespace()}});
+  }
+  const JsonRef tree = object.Tree();
+  return MatchesValues(Values(*tree, resource));
+}
+
+bool FieldSelector::MatchesValues(
+    const std::vector<std::pair<std::string, std::string>>& values) const {
   return std::all_of(requirements_.begin(), requirements_.end(), [&](const Requirement& wanted) {
     const auto it = std::find_if(values.begin(), values.end(),
                                  [&](const auto& field) { return field.first == wanted.field; });

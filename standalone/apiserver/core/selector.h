@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "standalone/apiserver/core/api_error.h"
+#include "standalone/apiserver/core/object.h"
 #include "standalone/apiserver/core/resource.h"
 
 namespace envicutor::standalone {
@@ -17,6 +18,7 @@ class LabelSelector {
   [[nodiscard]] bool Empty() const { return requirements_.empty(); }
   // Of object's metadata.labels.
   [[nodiscard]] bool Matches(const Json& object) const;
+  [[nodiscard]] bool Matches(const Object& object) const;
 
  private:
   enum class Op { kIn, kNotIn, kExists, kNotExists, kGreater, kLess };
@@ -26,6 +28,8 @@ class LabelSelector {
     std::vector<std::string> values;
   };
   class Parser;
+  [[nodiscard]] bool MatchesLabels(const Json& labels) const;
+
   std::vector<Requirement> requirements_;
 };
 
@@ -37,6 +41,7 @@ class FieldSelector {
                                                       const ResourceInfo& resource);
   [[nodiscard]] bool Empty() const { return requirements_.empty(); }
   [[nodiscard]] bool Matches(const Json& object, const ResourceInfo& resource) const;
+  [[nodiscard]] bool Matches(const Object& object, const ResourceInfo& resource) const;
 
  private:
   struct Requirement {
@@ -44,6 +49,9 @@ class FieldSelector {
     std::string value;
     bool equal = true;
   };
+  [[nodiscard]] bool MatchesValues(
+      const std::vector<std::pair<std::string, std::string>>& values) const;
+
   std::vector<Requirement> requirements_;
 };
 

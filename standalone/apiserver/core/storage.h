@@ -50,6 +50,9 @@ class Storage {
   // Called by a writer without locks, after its Append: a storage without a thread of its own does
   // its work and calls the listener here.
   virtual void Flush() = 0;
+  // The same, but a storage with a thread of its own leaves the work to that: the caller has other
+  // things to do.
+  virtual void FlushSoon() { Flush(); }
   // Forgets what was appended and is not durable. Only from OnFailed.
   virtual void Discard() = 0;
 };

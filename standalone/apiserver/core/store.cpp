@@ -1,6 +1,7 @@
 #include "standalone/apiserver/core/store.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "common/base/check.h"
 #include "common/base/log.h"
@@ -16,13 +17,9 @@ Status Store::Load() {
   // Revision 0 means "any" and 1 is what an empty etcd answers.
   head_ = published_ = std::max<uint64_t>(content.revision, 1);
   for (StoredObject& stored : content.objects) {
-    Result<Json> json = ParseJson(stored.text);
-    if (!json.ok()) return json.status().WithContext(stored.resource + " " + stored.key);
-    auto object = std::make_shared<Object>();
-    object->json = std::move(json).value();
-    object->text = std::move(stored.text);
-    object->revision = stored.revision;
-    resources_[stored.resource].objects[stored.key] = std::move(object);
+    Result<ObjectPtr> object = ReadObject(std::move(stored.text), stored.revision);
+    if (!object.ok()) return object.status().WithContext(stored.resource + " " + stored.key);
+    resources_[stored.resource].objects[stored.key] = std::move(object).value();
   }
   // Without history, a watch may go on from any revision after the resource's last change.
   for (const auto& [resource, revision] : content.last_change) {
@@ -64,20 +61,6 @@ bool HasPrefix(const std::string& key, const std::string& prefix) {
   return key.compare(0, prefix.size(), prefix) == 0;
 }
 
-void KeepText(ObjectPtr* object) {
-  if (*object != nullptr) {
-    *object = std::make_shared<Object>(Object{Json(), (*object)->text, (*object)->revision});
-  }
-}
-
-void ParseAgain(ObjectPtr* object) {
-  if (*object == nullptr || !(*object)->json.is_null()) return;
-  Result<Json> json = ParseJson((*object)->text);
-  CHECK(json.ok(), "the store's own text is JSON");
-  *object = std::make_shared<Object>(
-      Object{std::move(json).value(), (*object)->text, (*object)->revision});
-}
-
 }  // namespace
 
 ListSnapshot Store::List(const std::string& resource, const std::string& prefix) const {
@@ -97,7 +80,7 @@ ListSnapshot Store::List(const std::string& resource, const std::string& prefix)
 
 std::optional<ListSnapshot> Store::ListAt(const std::string& resource, const std::string& prefix,
                                           uint64_t revision) const {
-  std::unique_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   ListSnapshot snapshot;
   snapshot.revision = revision;
   const auto found = resources_.find(resource);
@@ -127,59 +110,117 @@ std::optional<ListSnapshot> Store::ListAt(const std::string& resource, const std
     }
   }
   take_undone_before(nullptr);
-  lock.unlock();
-  for (ObjectPtr& object : snapshot.objects) ParseAgain(&object);
   return snapshot;
 }
 
-bool Store::AnyHead(const std::string& resource, const std::string& prefix) const {
+size_t Store::CountHead(const std::string& resource, const std::string& prefix, size_t most) const {
   const std::lock_guard lock(mutex_);
   const auto found = resources_.find(resource);
-  if (found == resources_.end()) return false;
+  if (found == resources_.end()) return 0;
   const ResourceData& data = found->second;
+  size_t count = 0;
   for (const auto& [key, waiting] : data.overlay) {
-    if (waiting.first != nullptr && HasPrefix(key, prefix)) return true;
+    if (count < most && waiting.first != nullptr && HasPrefix(key, prefix)) ++count;
   }
   for (auto it = data.objects.lower_bound(prefix);
-       it != data.objects.end() && HasPrefix(it->first, prefix); ++it) {
-    if (!data.overlay.contains(it->first)) return true;
+       count < most && it != data.objects.end() && HasPrefix(it->first, prefix); ++it) {
+    if (!data.overlay.contains(it->first)) ++count;
   }
-  return false;
+  return count;
 }
 
-WriteOutcome Store::Write(StoreWrite write) {
-  CHECK(write.object || write.expected, "a delete of nothing");
-  const bool deleting = !write.object;
-  auto waiter = std::make_shared<Waiter>();
-  ObjectDraft draft =
-      deleting ? DraftObject(write.expected->json) : DraftObject(std::move(*write.object));
-  ObjectPtr object;
+std::shared_ptr<WriteTicket> Store::Begin(StoreWrite* write) {
+  CHECK(write->object || write->expected, "a delete of nothing");
+  const bool deleting = !write->object;
+  std::shared_ptr<WriteTicket> ticket;
+  std::vector<ObjectPtr> too_many;
   {
     const std::lock_guard lock(mutex_);
-    if (HeadLocked(write.resource, write.key) != write.expected) {
-      return {WriteOutcome::Kind::kConflict, nullptr, {}};
-    }
-    for (const StoreWrite::Guard& guard : write.guards) {
-      if (HeadLocked(guard.resource, guard.key) != guard.expected) {
-        return {WriteOutcome::Kind::kConflict, nullptr, {}};
-      }
+    if (HeadLocked(write->resource, write->key) != write->expected) return nullptr;
+    for (const StoreWrite::Guard& guard : write->guards) {
+      if (HeadLocked(guard.resource, guard.key) != guard.expected) return nullptr;
     }
     const uint64_t revision = ++head_;
-    object = FinishObject(std::move(draft), revision);
-    const ChangeType type = deleting                    ? ChangeType::kDeleted
-                            : write.expected == nullptr ? ChangeType::kAdded
-                                                        : ChangeType::kModified;
-    ResourceData& data = resources_[write.resource];
-    data.overlay[write.key] = {deleting ? nullptr : object, revision};
-    storage_->Append({revision, write.resource, write.key, deleting ? nullptr : object});
-    pending_.push_back(
-        {write.resource, {revision, type, write.key, object, std::move(write.expected)}, waiter});
+    const ObjectPtr object = deleting ? write->expected->AtRevision(revision)
+                                      : FinishObject(std::move(*write->object), revision);
+    ticket = std::make_shared<WriteTicket>(object);
+    if (!deleting) KeepTreeLocked(object, &too_many);
+    const ChangeType type = deleting                     ? ChangeType::kDeleted
+                            : write->expected == nullptr ? ChangeType::kAdded
+                                                         : ChangeType::kModified;
+    ResourceData& data = resources_[write->resource];
+    data.overlay[write->key] = {deleting ? nullptr : object, revision};
+    storage_->Append({revision, write->resource, write->key, deleting ? nullptr : object});
+    pending_.push_back({std::move(write->resource),
+                        {revision, type, std::move(write->key), object, std::move(write->expected)},
+                        ticket});
   }
+  for (const ObjectPtr& old : too_many) old->DropTree();
+  return ticket;
+}
+
+WriteOutcome Store::Write(StoreWrite* write) {
+  const std::shared_ptr<WriteTicket> ticket = Begin(write);
+  if (ticket == nullptr) return {WriteOutcome::Kind::kConflict, nullptr, {}};
+  return Wait(ticket);
+}
+
+WriteOutcome Store::Wait(const std::shared_ptr<WriteTicket>& ticket) {
   storage_->Flush();
   std::unique_lock lock(mutex_);
-  waiter->wake.wait(lock, [&] { return waiter->done; });
-  if (!waiter->status.ok()) return {WriteOutcome::Kind::kFailed, nullptr, waiter->status};
-  return {WriteOutcome::Kind::kDone, std::move(object), {}};
+  ticket->wake_.wait(lock, [&] { return ticket->done_; });
+  if (!ticket->status_.ok()) return {WriteOutcome::Kind::kFailed, nullptr, ticket->status_};
+  return {WriteOutcome::Kind::kDone, ticket->object_, {}};
+}
+
+void Store::Then(const std::shared_ptr<WriteTicket>& ticket,
+                 std::function<void(const Status&)> then) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!ticket->done_) ticket->then_ = std::exchange(then, nullptr);
+  }
+  if (then != nullptr) {
+    then(ticket->status_);
+    return;
+  }
+  storage_->FlushSoon();
+}
+
+void Store::Tell(const std::vector<std::shared_ptr<WriteTicket>>& tickets, const Status& status) {
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& ticket : tickets) {
+      ticket->status_ = status;
+      ticket->done_ = true;
+    }
+  }
+  // Nobody sets then_ any more.
+  for (const auto& ticket : tickets) {
+    if (ticket->then_ != nullptr) {
+      std::exchange(ticket->then_, nullptr)(status);
+    } else {
+      ticket->wake_.notify_one();
+    }
+  }
+}
+
+void Store::KeepTreeLocked(const ObjectPtr& object, std::vector<ObjectPtr>* too_many) {
+  trees_.push_back(object);
+  trees_bytes_ += object->TextBytes();
+  while (trees_.size() > kMaxTrees || (trees_bytes_ > kMaxTreesTextBytes && trees_.size() > 1)) {
+    trees_bytes_ -= trees_.front()->TextBytes();
+    too_many->push_back(std::move(trees_.front()));
+    trees_.pop_front();
+  }
+}
+
+size_t Store::HeldBytes() const {
+  const std::lock_guard lock(mutex_);
+  size_t bytes = 0;
+  for (const auto& [name, data] : resources_) {
+    for (const auto& [key, object] : data.objects) bytes += object->HeldBytes();
+  }
+  return bytes;
 }
 
 void Store::ApplyLocked(ResourceData& data, const Change& change) {
@@ -193,31 +234,25 @@ void Store::ApplyLocked(ResourceData& data, const Change& change) {
     data.overlay.erase(waiting);
   }
   data.history.push_back(change);
-  data.history_bytes += change.object->text.size();
+  data.history_bytes += change.object->TextBytes();
   while (data.history.size() > history_events_ || data.history_bytes > kMaxHistoryBytes) {
     data.oldest = data.history.front().revision;
-    data.history_bytes -= data.history.front().object->text.size();
+    data.history_bytes -= data.history.front().object->TextBytes();
     data.history.pop_front();
-    if (data.text_only > 0) --data.text_only;
-  }
-  while (data.history.size() - data.text_only > kParsedHistoryEvents) {
-    Change& old = data.history[data.text_only++];
-    KeepText(&old.object);
-    KeepText(&old.previous);
   }
 }
 
 void Store::OnDurable(uint64_t revision) {
   const std::lock_guard in_order(publish_mutex_);
   std::vector<std::pair<std::string, Change>> changes;
-  std::vector<std::shared_ptr<Waiter>> waiters;
+  std::vector<std::shared_ptr<WriteTicket>> tickets;
   {
     const std::lock_guard lock(mutex_);
     while (!pending_.empty() && pending_.front().change.revision <= revision) {
       Pending& pending = pending_.front();
       ApplyLocked(resources_[pending.resource], pending.change);
       published_ = pending.change.revision;
-      waiters.push_back(std::move(pending.waiter));
+      tickets.push_back(std::move(pending.ticket));
       changes.emplace_back(std::move(pending.resource), std::move(pending.change));
       pending_.pop_front();
     }
@@ -225,33 +260,36 @@ void Store::OnDurable(uint64_t revision) {
   // Listeners first: who reads after its own write (a kind after its CRD) finds everything in
   // place.
   if (publish_listener_ && !changes.empty()) publish_listener_(changes);
-  {
-    const std::lock_guard lock(mutex_);
-    for (const auto& waiter : waiters) waiter->done = true;
-  }
-  for (const auto& waiter : waiters) waiter->wake.notify_one();
+  Tell(tickets, OkStatus());
+  drained_.notify_all();
 }
 
 void Store::OnFailed(const Status& status) {
   const std::lock_guard in_order(publish_mutex_);
   log::Error("writing to storage failed", {{"error", status.ToString()}});
-  std::vector<std::shared_ptr<Waiter>> waiters;
+  std::vector<std::shared_ptr<WriteTicket>> tickets;
   {
     const std::lock_guard lock(mutex_);
     storage_->Discard();
-    for (Pending& pending : pending_) {
-      pending.waiter->status = status;
-      pending.waiter->done = true;
-      waiters.push_back(std::move(pending.waiter));
-    }
+    for (Pending& pending : pending_) tickets.push_back(std::move(pending.ticket));
     pending_.clear();
     for (auto& [name, data] : resources_) data.overlay.clear();
   }
-  for (const auto& waiter : waiters) waiter->wake.notify_one();
+  Tell(tickets, status);
+  drained_.notify_all();
+}
+
+void Store::Drain() {
+  storage_->Flush();
+  {
+    std::unique_lock lock(mutex_);
+    drained_.wait(lock, [this] { return pending_.empty(); });
+  }
+  const std::lock_guard told(publish_mutex_);  // the last ones have been, too
 }
 
 ChangeBatch Store::ChangesSince(const std::string& resource, uint64_t revision, size_t max) const {
-  std::unique_lock lock(mutex_);
+  const std::lock_guard lock(mutex_);
   ChangeBatch batch;
   batch.up_to = std::max(published_, revision);
   const auto found = resources_.find(resource);
@@ -271,11 +309,6 @@ ChangeBatch Store::ChangesSince(const std::string& resource, uint64_t revision, 
       break;
     }
     batch.changes.push_back(*first);
-  }
-  lock.unlock();
-  for (Change& change : batch.changes) {
-    ParseAgain(&change.object);
-    ParseAgain(&change.previous);
   }
   return batch;
 }

@@ -39,7 +39,8 @@ struct StoreWrite {
   std::string resource;  // "group/plural"
   std::string key;
   ObjectPtr expected;  // the head object that the write was computed from; null: none exists
-  std::optional<Json> object;  // absent: delete
+  // Absent: delete. Its tree and text are made before the lock is taken.
+  std::optional<ObjectDraft> object;
   // Objects that must be unchanged: the namespace of a create, the CRD of its kind.
   struct Guard {
     std::string resource;
@@ -56,6 +57,23 @@ struct WriteOutcome {
   Status status;     // of kFailed: the storage's error
 };
 
+// A write that has begun: `object` is the head, and not yet durable.
+class WriteTicket {
+ public:
+  explicit WriteTicket(ObjectPtr object) : object_(std::move(object)) {}
+  [[nodiscard]] const ObjectPtr& object() const { return object_; }
+
+ private:
+  friend class Store;
+  const ObjectPtr object_;
+  // Guarded by the store's mutex. One condition each: a commit wakes those that it was for and
+  // nobody else.
+  std::condition_variable wake_;
+  bool done_ = false;
+  Status status_;
+  std::function<void(const Status&)> then_;
+};
+
 struct ListSnapshot {
   uint64_t revision = 0;
   std::vector<ObjectPtr> objects;  // in order of key
@@ -70,9 +88,10 @@ struct ChangeBatch {
 
 // The history of a resource holds at most this much serialized text, whatever the number of events.
 inline constexpr size_t kMaxHistoryBytes = 32U << 20U;
-// So many of its newest changes have their objects parsed; those before, which only a reader that
-// is behind asks for, are text: a tree takes about six times as much.
-inline constexpr size_t kParsedHistoryEvents = 512;
+// Of so many of the newest objects the trees are kept, with at most so much text: a status comes
+// soon after its object. All others are text: a tree takes nine times as much.
+inline constexpr size_t kMaxTrees = 256;
+inline constexpr size_t kMaxTreesTextBytes = 4U << 20U;
 
 class Store final : public StorageListener {
  public:
@@ -91,11 +110,24 @@ class Store final : public StorageListener {
   [[nodiscard]] std::optional<ListSnapshot> ListAt(const std::string& resource,
                                                    const std::string& prefix,
                                                    uint64_t revision) const;
-  // Head state included: whether any object of `resource` with that prefix exists.
-  [[nodiscard]] bool AnyHead(const std::string& resource, const std::string& prefix) const;
+  // Head state included: how many objects of `resource` with that prefix there are, at most `most`.
+  [[nodiscard]] size_t CountHead(const std::string& resource, const std::string& prefix,
+                                 size_t most = SIZE_MAX) const;
+  [[nodiscard]] bool AnyHead(const std::string& resource, const std::string& prefix) const {
+    return CountHead(resource, prefix, 1) > 0;
+  }
 
-  // Waits until the write is durable and published.
-  [[nodiscard]] WriteOutcome Write(StoreWrite write);
+  // Waits until the write is durable and published. kConflict: *write is as it was, and may be
+  // tried again with what is there now.
+  [[nodiscard]] WriteOutcome Write(StoreWrite* write);
+  [[nodiscard]] WriteOutcome Write(StoreWrite write) { return Write(&write); }
+  // The same in two steps. Null: a conflict. Every ticket gets one Wait or one Then; nothing may be
+  // said about the write before.
+  [[nodiscard]] std::shared_ptr<WriteTicket> Begin(StoreWrite* write);
+  [[nodiscard]] WriteOutcome Wait(const std::shared_ptr<WriteTicket>& ticket);
+  // Calls `then` with the storage's answer when the write is durable and published: on the thread
+  // that made it so, which must not be held up, or at once on this one.
+  void Then(const std::shared_ptr<WriteTicket>& ticket, std::function<void(const Status&)> then);
 
   // Published changes of `resource` after `revision`, at most `max`.
   [[nodiscard]] ChangeBatch ChangesSince(const std::string& resource, uint64_t revision,
@@ -107,6 +139,11 @@ class Store final : public StorageListener {
       std::function<void(const std::vector<std::pair<std::string, Change>>& changes)>;
   void SetPublishListener(PublishListener listener) { publish_listener_ = std::move(listener); }
 
+  // Waits until nothing that was begun is left: all of it has been told. Nobody may begin more.
+  void Drain();
+  // What the published objects take, by Object::HeldBytes.
+  [[nodiscard]] size_t HeldBytes() const;
+
   void OnDurable(uint64_t revision) override;
   void OnFailed(const Status& status) override;
 
@@ -116,32 +153,32 @@ class Store final : public StorageListener {
     std::unordered_map<std::string, std::pair<ObjectPtr, uint64_t>>
         overlay;  // head, not yet durable
     std::deque<Change> history;
-    size_t text_only = 0;  // so many at its beginning
     size_t history_bytes = 0;
     uint64_t oldest = 0;  // every published change after this revision is in `history`
-  };
-  // One condition each: a commit wakes those that it was for and nobody else.
-  struct Waiter {
-    std::condition_variable wake;
-    bool done = false;
-    Status status;
   };
   struct Pending {
     std::string resource;
     Change change;
-    std::shared_ptr<Waiter> waiter;
+    std::shared_ptr<WriteTicket> ticket;
   };
 
   ObjectPtr HeadLocked(const std::string& resource, const std::string& key) const;
   void ApplyLocked(ResourceData& data, const Change& change);
+  // Ends what is waited for, with no lock held.
+  void Tell(const std::vector<std::shared_ptr<WriteTicket>>& tickets, const Status& status);
+  // Those whose trees are to be dropped, which is not done under the lock.
+  void KeepTreeLocked(const ObjectPtr& object, std::vector<ObjectPtr>* too_many);
 
   Storage* storage_;
   size_t history_events_;
   PublishListener publish_listener_;
   mutable std::mutex mutex_;
   std::mutex publish_mutex_;  // keeps listener calls in order
+  std::condition_variable drained_;
   std::map<std::string, ResourceData> resources_;
   std::deque<Pending> pending_;
+  std::deque<ObjectPtr> trees_;  // the newest at its end
+  size_t trees_bytes_ = 0;       // of their texts
   uint64_t head_ = 0;
   uint64_t published_ = 0;
 };

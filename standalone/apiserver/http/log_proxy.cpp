@@ -40,9 +40,9 @@ ApiResult<std::string> LogProxy::NodeUrl(const Json& pod) const {
   }
   const ObjectPtr node = api_->store().Get(std::string(kNodes), node_name);
   if (node == nullptr) return InternalError("node \"" + node_name + "\" is not registered");
-  const int64_t port =
-      GetInt(At(node->json, {"status", "daemonEndpoints", "kubeletEndpoint"}), "Port");
-  for (const Json& address : At(node->json, {"status", "addresses"})) {
+  const JsonRef tree = node->Tree();
+  const int64_t port = GetInt(At(*tree, {"status", "daemonEndpoints", "kubeletEndpoint"}), "Port");
+  for (const Json& address : At(*tree, {"status", "addresses"})) {
     if (GetString(address, "type") == "InternalIP" && port > 0 && port < 65536) {
       return "http://" + GetString(address, "address") + ":" + std::to_string(port);
     }
@@ -56,10 +56,10 @@ std::optional<ApiError> LogProxy::Serve(const std::string& ns, const std::string
   const ResourcePtr pods = api_->registry()->Find("", "v1", "pods");
   const ApiResult<ObjectPtr> pod = api_->Get(*pods, ns, name);
   if (!pod.ok()) return pod.error();
-  const ApiResult<std::string> container =
-      ContainerOf((*pod)->json, name, request.Query("container"));
+  const JsonRef tree = (*pod)->Tree();
+  const ApiResult<std::string> container = ContainerOf(*tree, name, request.Query("container"));
   if (!container.ok()) return container.error();
-  const ApiResult<std::string> url = NodeUrl((*pod)->json);
+  const ApiResult<std::string> url = NodeUrl(*tree);
   if (!url.ok()) return url.error();
 
   struct Slot {

@@ -10,10 +10,13 @@ Json Partial(const Json& object) {
 }
 
 // The stored text where the version asked for is the stored one.
-std::string PlainText(const ResourceInfo& resource, const Object& object) {
-  Json scratch;
-  const Json& shown = Api::Shown(resource, object, &scratch);
-  return &shown == &object.json ? object.text : DumpJson(shown);
+void AppendPlain(const ResourceInfo& resource, const Object& object, std::string* out) {
+  if (object.ApiVersion() == resource.ApiVersion()) {
+    object.AppendText(out);
+    return;
+  }
+  const JsonRef shown = Api::Shown(resource, object);
+  *out += DumpJson(*shown);
 }
 
 }  // namespace
@@ -40,9 +43,14 @@ std::string ObjectText(const ResourceInfo& resource, const Json& object,
 
 std::string ObjectText(const ResourceInfo& resource, const Object& object,
                        const OutputOptions& options) {
-  if (options.form == Form::kJson) return PlainText(resource, object);
-  Json scratch;
-  return ObjectText(resource, Api::Shown(resource, object, &scratch), options);
+  if (options.form == Form::kJson) {
+    std::string text;
+    text.reserve(object.TextBytes() + 1);  // a newline comes behind it
+    AppendPlain(resource, object, &text);
+    return text;
+  }
+  const JsonRef shown = Api::Shown(resource, object);
+  return ObjectText(resource, *shown, options);
 }
 
 std::string ListText(const ResourceInfo& resource, const ListAnswer& list,
@@ -51,10 +59,11 @@ std::string ListText(const ResourceInfo& resource, const ListAnswer& list,
   if (!list.continue_token.empty()) metadata["continue"] = list.continue_token;
   if (list.remaining >= 0) metadata["remainingItemCount"] = list.remaining;
   if (options.form == Form::kTable) {
+    std::vector<JsonRef> trees;
     std::vector<const Json*> objects;
-    std::vector<Json> scratch(list.objects.size());
-    for (size_t i = 0; i < list.objects.size(); ++i) {
-      objects.push_back(&Api::Shown(resource, *list.objects[i], &scratch[i]));
+    for (const ObjectPtr& object : list.objects) {
+      trees.push_back(Api::Shown(resource, *object));
+      objects.push_back(&*trees.back());
     }
     return DumpJson(PrinterOf(resource).Table(objects, metadata, options.include, options.now));
   }
@@ -69,7 +78,12 @@ std::string ListText(const ResourceInfo& resource, const ListAnswer& list,
   for (const ObjectPtr& object : list.objects) {
     if (!first) text += ',';
     first = false;
-    text += partial ? DumpJson(Partial(object->json)) : PlainText(resource, *object);
+    if (partial) {
+      const JsonRef tree = object->Tree();
+      text += DumpJson(Partial(*tree));
+    } else {
+      AppendPlain(resource, *object, &text);
+    }
   }
   text += "]}";
   return text;
@@ -77,17 +91,22 @@ std::string ListText(const ResourceInfo& resource, const ListAnswer& list,
 
 std::string EventText(std::string_view type, const ResourceInfo& resource, const Object& object,
                       const OutputOptions& options, bool with_columns) {
-  std::string text = "{\"type\":\"" + std::string(type) + "\",\"object\":";
+  constexpr size_t kAround = 64;
+  std::string text;
+  if (options.form == Form::kJson) text.reserve(object.TextBytes() + kAround);
+  text += "{\"type\":\"";
+  text += type;
+  text += "\",\"object\":";
   if (options.form == Form::kTable) {
-    Json scratch;
-    const Json& shown = Api::Shown(resource, object, &scratch);
+    const JsonRef shown = Api::Shown(resource, object);
     const Json metadata = {{"resourceVersion", std::to_string(object.revision)}};
     text += DumpJson(
-        PrinterOf(resource).Table({&shown}, metadata, options.include, options.now, with_columns));
+        PrinterOf(resource).Table({&*shown}, metadata, options.include, options.now, with_columns));
   } else if (options.form == Form::kPartialMetadata || options.form == Form::kPartialMetadataList) {
-    text += DumpJson(Partial(object.json));
+    const JsonRef tree = object.Tree();
+    text += DumpJson(Partial(*tree));
   } else {
-    text += PlainText(resource, object);
+    AppendPlain(resource, object, &text);
   }
   text += "}\n";
   return text;

@@ -24,8 +24,8 @@ void AddWarnings(const std::vector<std::string>& warnings, http::Response* respo
   if (!value.empty()) response->headers.Set("Warning", value);
 }
 
-void SendAnswer(const ApiHandler::Writer& writer, const ResourceInfo& resource,
-                const Answer& answer, const OutputOptions& output) {
+http::Response ResponseOf(const ResourceInfo& resource, const Answer& answer,
+                          const OutputOptions& output) {
   http::Response response;
   response.status = answer.code;
   response.headers.Set("Content-Type", "application/json");
@@ -38,7 +38,12 @@ void SendAnswer(const ApiHandler::Writer& writer, const ResourceInfo& resource,
     response.body = DumpJson(answer.object);
   }
   response.body += '\n';
-  writer->Send(std::move(response));
+  return response;
+}
+
+void SendAnswer(const ApiHandler::Writer& writer, const ResourceInfo& resource,
+                const Answer& answer, const OutputOptions& output) {
+  writer->Send(ResponseOf(resource, answer, output));
 }
 
 bool ServesSubresource(const ResourceInfo& resource, const std::string& name) {
@@ -86,7 +91,20 @@ std::optional<ApiError> ApiHandler::ServeResource(const http::ServerRequest& req
   const ApiResult<Answer> answer = ServeWrite(call);
   Count(verb, counted, answer.ok() ? answer->code : answer.error().code);
   if (!answer.ok()) return answer.error();
-  SendAnswer(writer, *resource, *answer, call.output);
+  if (answer->ticket == nullptr) {
+    SendAnswer(writer, *resource, *answer, call.output);
+    return std::nullopt;
+  }
+  // Nobody waits for the disk: who made it durable sends what is ready.
+  api_->store().Then(
+      answer->ticket,
+      [writer, response = ResponseOf(*resource, *answer, call.output)](const Status& status) {
+        if (status.ok()) {
+          writer->Send(response);
+        } else {
+          SendError(writer, StorageError(status));
+        }
+      });
   return std::nullopt;
 }
 
@@ -126,7 +144,8 @@ ApiResult<Answer> ApiHandler::ServeWrite(const Call& call) {
   const std::string type = MediaType(request.headers.Get("Content-Type"));
   if (request.method == "DELETE") {
     if (!sub.empty() || resource.virtual_kind) return MethodNotAllowedError();
-    API_ASSIGN(const DeleteQuery query, ReadDeleteQuery(request));
+    API_ASSIGN(DeleteQuery query, ReadDeleteQuery(request));
+    query.deferred = true;
     if (!info.name.empty()) return api_->Delete(resource, info.ns, info.name, query);
     API_ASSIGN(const ListQuery list, ReadListQuery(request, info));
     return api_->DeleteCollection(resource, info.ns, list, query);
@@ -134,6 +153,7 @@ ApiResult<Answer> ApiHandler::ServeWrite(const Call& call) {
   const bool apply = request.method == "PATCH" && type == kApplyType;
   API_ASSIGN(WriteOptions options, ReadWriteOptions(request, call.user, apply));
   options.stored_is_enough = sub != "scale";
+  options.deferred = true;
   if (request.method == "PATCH") {
     if (info.name.empty() || resource.virtual_kind || sub == "log" || sub == "binding" ||
         sub == "eviction" || sub == "finalize") {

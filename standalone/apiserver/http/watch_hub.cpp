@@ -126,8 +126,8 @@ bool WatchHub::Send(Watch* watch, const Change& change) {
     return true;
   }
   const auto matches = [&](const ObjectPtr& object) {
-    return object != nullptr && request.labels.Matches(object->json) &&
-           request.fields.Matches(object->json, *request.resource);
+    return object != nullptr && request.labels.Matches(*object) &&
+           request.fields.Matches(*object, *request.resource);
   };
   const bool before = matches(change.previous);
   const bool after = change.type != ChangeType::kDeleted && matches(change.object);
@@ -136,7 +136,7 @@ bool WatchHub::Send(Watch* watch, const Change& change) {
   ObjectPtr shown = change.object;
   if (!after && change.type == ChangeType::kModified) {
     // Out of the selection: the last state that was in it, with the version of the change.
-    shown = MakeObject(change.previous->json, change.revision);
+    shown = change.previous->AtRevision(change.revision);
   }
   const bool with_columns = !std::exchange(request.columns_sent, true);
   return watch->writer->Write(

@@ -191,8 +191,20 @@ void SqliteStorage::Flush() {
   if (waiting_.empty()) return;
   committing_ = true;
   CommitSome(lock);
-  committing_ = handed_over_ = !waiting_.empty();
+  committing_ = handed_over_ = gather_ = !waiting_.empty();
   if (handed_over_) changed_.notify_one();
+}
+
+void SqliteStorage::FlushSoon() {
+  const std::lock_guard lock(mutex_);
+  if (committing_) {
+    if (waiting_.size() >= kEnough) changed_.notify_one();
+    return;
+  }
+  if (waiting_.empty()) return;
+  committing_ = handed_over_ = true;
+  gather_ = last_batch_ > 1;  // a writer alone does not wait for others
+  changed_.notify_one();
 }
 
 void SqliteStorage::Discard() {
@@ -215,6 +227,7 @@ void SqliteStorage::CommitSome(std::unique_lock<std::mutex>& lock) {
     waiting_.erase(waiting_.begin(), end);
   }
   ++transactions_;
+  last_batch_ = batch.size();
   next_ = std::chrono::steady_clock::now() + kGather;
   lock.unlock();
   const Status status = Commit(batch);
@@ -232,7 +245,10 @@ void SqliteStorage::Run() {
     changed_.wait(lock, [&] { return stopping_ || handed_over_; });
     if (!handed_over_) return;
     while (!waiting_.empty()) {
-      changed_.wait_until(lock, next_, [&] { return stopping_ || waiting_.size() >= kEnough; });
+      if (gather_) {
+        changed_.wait_until(lock, next_, [&] { return stopping_ || waiting_.size() >= kEnough; });
+      }
+      gather_ = true;
       CommitSome(lock);
     }
     committing_ = handed_over_ = false;
@@ -252,12 +268,14 @@ Status SqliteStorage::Prepare() {
 Status SqliteStorage::WriteAll(const std::vector<StorageWrite>& writes) {
   std::map<std::string_view, uint64_t> last;
   for (const StorageWrite& write : writes) {
+    std::string text;  // bound, so it lives as long as the statement needs it
     Statement& statement = write.object != nullptr ? statements_->put : statements_->remove;
     statement.Bind(1, write.resource);
     statement.Bind(2, write.key);
     if (write.object != nullptr) {
       statement.Bind(3, write.revision);
-      statement.Bind(4, write.object->text);
+      text = write.object->Text();
+      statement.Bind(4, text);
     }
     if (statement.Execute() != SQLITE_DONE) return LastError("writing an object");
     last[write.resource] = write.revision;

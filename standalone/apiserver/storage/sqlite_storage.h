@@ -33,6 +33,7 @@ class SqliteStorage final : public Storage {
   // Commits on the calling thread when nobody else does: a writer alone waits for no other thread.
   // What came meanwhile is the writer thread's.
   void Flush() override;
+  void FlushSoon() override;
   void Discard() override;
   // Transactions so far: how well the writes share them.
   [[nodiscard]] uint64_t transactions() const;
@@ -62,6 +63,8 @@ class SqliteStorage final : public Storage {
   std::vector<StorageWrite> waiting_;
   bool committing_ = false;   // somebody does, a caller of Flush or the writer thread
   bool handed_over_ = false;  // the writer thread does
+  bool gather_ = false;       // the writer thread's next one waits for more
+  size_t last_batch_ = 0;     // writes in the newest transaction
   std::chrono::steady_clock::time_point next_{};  // when the writer thread's next one begins
   bool stopping_ = false;
   uint64_t transactions_ = 0;

@@ -29,9 +29,9 @@ TEST_F(ApiReadTest, PagesShowOneSnapshotWhileTheWorldChanges) {
   ASSERT_TRUE(second.ok()) << second.error().message;
   EXPECT_EQ(second->revision, first->revision);
   ASSERT_EQ(second->objects.size(), 2U);
-  EXPECT_EQ(NameOf(second->objects[0]->json), "c");
-  EXPECT_EQ(NameOf(second->objects[1]->json), "d");
-  EXPECT_FALSE(second->objects[1]->json["data"].contains("new"));
+  EXPECT_EQ(second->objects[0]->Name(), "c");
+  EXPECT_EQ(second->objects[1]->Name(), "d");
+  EXPECT_FALSE(second->objects[1]->Tree().Copy()["data"].contains("new"));
   query.continue_token = second->continue_token;
   const auto third = List(query);
   ASSERT_TRUE(third.ok());

@@ -100,6 +100,12 @@ TEST_F(ApiWriteTest, AnUpdateThatChangesNothingIsNoWrite) {
   const auto same = Update("widgets", made);
   ASSERT_TRUE(same.ok());
   EXPECT_EQ(same->object["metadata"]["resourceVersion"], made["metadata"]["resourceVersion"]);
+  // Nor is one that only has other times of who owns what.
+  Json again = made;
+  again["metadata"]["managedFields"][0]["time"] = "2001-01-01T00:00:00Z";
+  const auto answer = Update("widgets", again);
+  ASSERT_TRUE(answer.ok());
+  EXPECT_EQ(answer->object, made);
 }
 
 TEST_F(ApiWriteTest, GenerationFollowsTheSpecAndStatusIsWrittenBySubresourceOnly) {

@@ -82,7 +82,7 @@ class ApiTest : public testing::Test {
            const std::string& ns = "default") {
     const ResourcePtr type = Resource(resource);
     const auto object = api_->Get(*type, type->namespaced ? ns : "", name);
-    return object.ok() ? (*object)->json : Json();
+    return object.ok() ? (*object)->Tree().Copy() : Json();
   }
   std::vector<std::string> Names(const std::string& resource, const ListQuery& query = {},
                                  const std::string& ns = "") {
@@ -90,7 +90,7 @@ class ApiTest : public testing::Test {
     EXPECT_TRUE(list.ok()) << list.error().message;
     std::vector<std::string> names;
     if (list.ok()) {
-      for (const ObjectPtr& object : list->objects) names.push_back(NameOf(object->json));
+      for (const ObjectPtr& object : list->objects) names.push_back(object->Name());
     }
     return names;
   }

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <filesystem>
 #include <thread>
 
@@ -27,7 +28,7 @@ class SqliteStorageTest : public testing::Test {
     return store->Write({"/things",
                          key,
                          store->GetHead("/things", key),
-                         Json{{"metadata", {{"name", key}}}, {"value", value}},
+                         DraftObject({{"metadata", {{"name", key}}}, {"value", value}}),
                          {}});
   }
 
@@ -51,7 +52,7 @@ TEST_F(SqliteStorageTest, WhatWasWrittenIsThereAfterReopening) {
   Store store(&storage, 10);
   ASSERT_TRUE(store.Load().ok());
   EXPECT_EQ(store.PublishedRevision(), revision);
-  EXPECT_EQ(store.Get("/things", "a")->json["value"], 3);
+  EXPECT_EQ(store.Get("/things", "a")->Tree().Copy()["value"], 3);
   EXPECT_EQ(store.Get("/things", "b"), nullptr);
 }
 
@@ -86,7 +87,7 @@ TEST_F(SqliteStorageTest, AnAcknowledgedWriteSurvivesKillMinusNine) {
   SqliteStorage storage(folder_);
   Store store(&storage, 10);
   ASSERT_TRUE(store.Load().ok());
-  EXPECT_GE(store.Get("/things", "a")->json["value"].get<int>(), acknowledged);
+  EXPECT_GE(store.Get("/things", "a")->Tree().Copy()["value"].get<int>(), acknowledged);
 }
 
 TEST_F(SqliteStorageTest, WaitingWritesShareATransaction) {
@@ -111,6 +112,27 @@ TEST_F(SqliteStorageTest, WaitingWritesShareATransaction) {
   for (size_t i = 0; i < batch.changes.size(); ++i) {
     EXPECT_EQ(batch.changes[i].revision, i + 2);
   }
+}
+
+TEST_F(SqliteStorageTest, DeferredWritesAreDurableWithoutAnybodyWhoWaits) {
+  constexpr int kWrites = 200;
+  std::atomic<int> told = 0;
+  {
+    SqliteStorage storage(folder_);
+    Store store(&storage, 10);
+    ASSERT_TRUE(store.Load().ok());
+    for (int i = 0; i < kWrites; ++i) {
+      StoreWrite write{"/things", std::to_string(i), nullptr, DraftObject({{"value", i}}), {}};
+      store.Then(store.Begin(&write), [&](const Status& status) { told += status.ok() ? 1 : 0; });
+    }
+    store.Drain();
+    EXPECT_EQ(told, kWrites);
+    EXPECT_LT(storage.transactions(), uint64_t{kWrites});
+  }
+  SqliteStorage storage(folder_);
+  Store store(&storage, 10);
+  ASSERT_TRUE(store.Load().ok());
+  EXPECT_EQ(store.List("/things", "").objects.size(), size_t{kWrites});
 }
 
 TEST_F(SqliteStorageTest, ASecondServerIsRefusedAndFilesArePrivate) {

@@ -14,7 +14,7 @@ class StoreTest : public testing::Test {
     return store_.Write({"/things",
                          key,
                          store_.GetHead("/things", key),
-                         Json{{"metadata", {{"name", key}}}, {"value", value}},
+                         DraftObject({{"metadata", {{"name", key}}}, {"value", value}}),
                          {}});
   }
   WriteOutcome Remove(const std::string& key) {
@@ -29,16 +29,16 @@ TEST_F(StoreTest, RevisionsGrowByOneAndAreInTheObject) {
   const ObjectPtr a = Put("a", 1).object;
   const ObjectPtr b = Put("b", 1).object;
   EXPECT_EQ(b->revision, a->revision + 1);
-  EXPECT_EQ(b->json["metadata"]["resourceVersion"], std::to_string(b->revision));
-  EXPECT_EQ(Json::parse(b->text), b->json);
+  EXPECT_EQ(b->Tree().Copy()["metadata"]["resourceVersion"], std::to_string(b->revision));
+  EXPECT_EQ(Json::parse(b->Text()), b->Tree().Copy());
 }
 
 TEST_F(StoreTest, AWriteFromAStaleObjectConflicts) {
   const ObjectPtr old = Put("a", 1).object;
   Put("a", 2);
-  EXPECT_EQ(store_.Write({"/things", "a", old, Json::object(), {}}).kind,
+  EXPECT_EQ(store_.Write({"/things", "a", old, DraftObject(Json::object()), {}}).kind,
             WriteOutcome::Kind::kConflict);
-  EXPECT_EQ(store_.Write({"/things", "a", nullptr, Json::object(), {}}).kind,
+  EXPECT_EQ(store_.Write({"/things", "a", nullptr, DraftObject(Json::object()), {}}).kind,
             WriteOutcome::Kind::kConflict);
 }
 
@@ -46,7 +46,10 @@ TEST_F(StoreTest, AChangedGuardConflicts) {
   const ObjectPtr guard = Put("guard", 1).object;
   Put("guard", 2);
   EXPECT_EQ(
-      store_.Write({"/things", "a", nullptr, Json::object(), {{"/things", "guard", guard}}}).kind,
+      store_
+          .Write(
+              {"/things", "a", nullptr, DraftObject(Json::object()), {{"/things", "guard", guard}}})
+          .kind,
       WriteOutcome::Kind::kConflict);
 }
 
@@ -59,10 +62,10 @@ TEST_F(StoreTest, ChangesAreToldInOrderWithWhatWasBefore) {
   ASSERT_EQ(batch.changes.size(), 3U);
   EXPECT_EQ(batch.changes[0].type, ChangeType::kAdded);
   EXPECT_EQ(batch.changes[1].type, ChangeType::kModified);
-  EXPECT_EQ(batch.changes[1].previous->json["value"], 1);
+  EXPECT_EQ(batch.changes[1].previous->Tree().Copy()["value"], 1);
   EXPECT_EQ(batch.changes[2].type, ChangeType::kDeleted);
-  EXPECT_EQ(batch.changes[2].object->json["value"], 2);
-  EXPECT_EQ(batch.changes[2].object->json["metadata"]["resourceVersion"],
+  EXPECT_EQ(batch.changes[2].object->Tree().Copy()["value"], 2);
+  EXPECT_EQ(batch.changes[2].object->Tree().Copy()["metadata"]["resourceVersion"],
             std::to_string(store_.PublishedRevision()));
 }
 
@@ -79,8 +82,9 @@ TEST_F(StoreTest, TheHistoryIsBoundedInBytesToo) {
   const uint64_t start = store.PublishedRevision();
   const std::string big(1U << 20U, 'x');
   for (size_t i = 0; i <= kMaxHistoryBytes >> 20U; ++i) {
-    ASSERT_EQ(store.Write({"/big", "a", store.GetHead("/big", "a"), Json{{"x", big}}, {}}).kind,
-              WriteOutcome::Kind::kDone);
+    ASSERT_EQ(
+        store.Write({"/big", "a", store.GetHead("/big", "a"), DraftObject({{"x", big}}), {}}).kind,
+        WriteOutcome::Kind::kDone);
   }
   EXPECT_TRUE(store.ChangesSince("/big", start, 1).expired);
 }
@@ -89,26 +93,77 @@ TEST_F(StoreTest, OldChangesAreTextAndReadLikeNewOnes) {
   Store store(&storage_, 1'000'000);
   ASSERT_TRUE(store.Load().ok());
   const auto put = [&store](int value) {
-    return store.Write({"/old", "a", store.GetHead("/old", "a"), Json{{"value", value}}, {}})
+    return store
+        .Write({"/old", "a", store.GetHead("/old", "a"), DraftObject({{"value", value}}), {}})
         .object;
   };
   const ObjectPtr first = put(0);
-  const std::weak_ptr<const Object> kept = put(1);
-  const int last = static_cast<int>(kParsedHistoryEvents) + 10;
-  for (int i = 2; i <= last; ++i) put(i);
-  EXPECT_TRUE(kept.expired());  // its tree is gone
+  EXPECT_TRUE(first->HasTree());
+  const int last = static_cast<int>(kMaxTrees) + 10;
+  for (int i = 1; i <= last; ++i) put(i);
+  EXPECT_FALSE(first->HasTree());
+  EXPECT_TRUE(store.Get("/old", "a")->HasTree());  // a status comes soon
   const ChangeBatch batch = store.ChangesSince("/old", first->revision, 1'000'000);
   ASSERT_EQ(batch.changes.size(), static_cast<size_t>(last));
   for (int i = 1; i <= last; ++i) {
     const Change& change = batch.changes[static_cast<size_t>(i) - 1];
-    EXPECT_EQ(change.object->json["value"], i);
-    EXPECT_EQ(change.previous->json["value"], i - 1);
-    EXPECT_EQ(Json::parse(change.object->text), change.object->json);
+    EXPECT_EQ(change.object->Tree().Copy()["value"], i);
+    EXPECT_EQ(change.previous->Tree().Copy()["value"], i - 1);
+    EXPECT_EQ(Json::parse(change.object->Text()), change.object->Tree().Copy());
   }
   const auto then = store.ListAt("/old", "", first->revision);
   ASSERT_TRUE(then.has_value());
   ASSERT_EQ(then->objects.size(), 1U);
-  EXPECT_EQ(then->objects[0]->json, first->json);
+  EXPECT_EQ(then->objects[0]->Tree().Copy(), first->Tree().Copy());
+}
+
+TEST_F(StoreTest, AnObjectTakesLittleMoreThanItsText) {
+  Json spec = Json::object();
+  for (int i = 0; i < 100; ++i) spec["member" + std::to_string(i)] = {{"a", i}, {"b", "text"}};
+  const auto put = [&](int i) {
+    const std::string key = std::to_string(i);
+    return store_
+        .Write({"/many",
+                key,
+                nullptr,
+                DraftObject({{"metadata", {{"name", key}}}, {"spec", spec}}),
+                {}})
+        .object;
+  };
+  constexpr int kNewer = 1000;
+  const size_t text = put(0)->TextBytes();
+  for (int i = 1; i <= kNewer; ++i) put(i);
+  constexpr size_t kAround = 512;
+  EXPECT_LT(store_.Get("/many", "0")->HeldBytes(), text + kAround);
+  // All but the newest, which are as many whatever the number of all.
+  size_t trees = 0;
+  for (const ObjectPtr& object : store_.List("/many", "").objects) trees += object->HasTree();
+  EXPECT_EQ(trees, kMaxTrees);
+  EXPECT_LT(store_.HeldBytes(), (kNewer + 1) * (text + kAround) + kMaxTrees * 20 * text);
+}
+
+TEST_F(StoreTest, TreesOfLongTextsAreFewer) {
+  const std::string big(1U << 20U, 'x');
+  for (int i = 0; i < 10; ++i) {
+    const std::string key = std::to_string(i);
+    ASSERT_EQ(store_.Write({"/big", key, nullptr, DraftObject({{"x", big}}), {}}).kind,
+              WriteOutcome::Kind::kDone);
+  }
+  size_t trees = 0;
+  for (const ObjectPtr& object : store_.List("/big", "").objects) trees += object->HasTree();
+  EXPECT_LE(trees, kMaxTreesTextBytes >> 20U);
+  EXPECT_GE(trees, 1U);
+}
+
+TEST_F(StoreTest, ADeletionsLastStateSharesTheText) {
+  const ObjectPtr put = Put("a", 1).object;
+  const ObjectPtr gone = Remove("a").object;
+  EXPECT_EQ(gone->HeldBytes(), put->AtRevision(1)->HeldBytes());
+  EXPECT_FALSE(gone->HasTree());
+  Json same = put->Tree().Copy();
+  same["metadata"]["resourceVersion"] = std::to_string(gone->revision);
+  EXPECT_EQ(Json::parse(gone->Text()), same);
+  EXPECT_EQ(gone->Tree().Copy(), same);
 }
 
 TEST_F(StoreTest, AnIdleResourcesCursorMovesWithTheRevision) {
@@ -129,8 +184,8 @@ TEST_F(StoreTest, AnOldSnapshotIsRebuiltFromTheHistory) {
   const auto snapshot = store_.ListAt("/things", "", then);
   ASSERT_TRUE(snapshot);
   ASSERT_EQ(snapshot->objects.size(), 2U);
-  EXPECT_EQ(snapshot->objects[0]->json["value"], 1);
-  EXPECT_EQ(snapshot->objects[1]->json["metadata"]["name"], "b");
+  EXPECT_EQ(snapshot->objects[0]->Tree().Copy()["value"], 1);
+  EXPECT_EQ(snapshot->objects[1]->Tree().Copy()["metadata"]["name"], "b");
   Put("d", 1);
   Put("e", 1);
   EXPECT_FALSE(store_.ListAt("/things", "", then));
@@ -141,15 +196,92 @@ TEST_F(StoreTest, AFailedWriteIsNeitherSeenNorInTheWay) {
   storage_.FailNextFlush(ResourceExhausted("disk full"));
   const WriteOutcome outcome = Put("a", 2);
   EXPECT_EQ(outcome.kind, WriteOutcome::Kind::kFailed);
-  EXPECT_EQ(store_.Get("/things", "a")->json["value"], 1);
-  EXPECT_EQ(store_.GetHead("/things", "a")->json["value"], 1);
+  EXPECT_EQ(store_.Get("/things", "a")->Tree().Copy()["value"], 1);
+  EXPECT_EQ(store_.GetHead("/things", "a")->Tree().Copy()["value"], 1);
   EXPECT_EQ(Put("a", 3).kind, WriteOutcome::Kind::kDone);
+}
+
+// A storage that is durable when it is told so.
+class SlowStorage final : public Storage {
+ public:
+  Result<StorageContent> Open(StorageListener* listener) override {
+    listener_ = listener;
+    return StorageContent{};
+  }
+  void Append(StorageWrite write) override { last_ = write.revision; }
+  void Flush() override { ++flushes; }
+  void Discard() override {}
+  void Durable() { listener_->OnDurable(last_); }
+  void Fail() { listener_->OnFailed(ResourceExhausted("disk full")); }
+  int flushes = 0;
+
+ private:
+  StorageListener* listener_ = nullptr;
+  uint64_t last_ = 0;
+};
+
+TEST(DeferredWrite, IsToldWhenItIsDurableAndPublishedAndNotBefore) {
+  SlowStorage storage;
+  Store store(&storage, 10);
+  ASSERT_TRUE(store.Load().ok());
+  StoreWrite write{"/things", "a", nullptr, DraftObject(Json::object()), {}};
+  const auto ticket = store.Begin(&write);
+  ASSERT_NE(ticket, nullptr);
+  std::vector<bool> seen;
+  store.Then(ticket, [&](const Status& status) {
+    EXPECT_TRUE(status.ok());
+    seen.push_back(store.Get("/things", "a") == ticket->object());
+  });
+  EXPECT_EQ(storage.flushes, 1);
+  EXPECT_TRUE(seen.empty());
+  EXPECT_EQ(store.Get("/things", "a"), nullptr);
+  storage.Durable();
+  EXPECT_EQ(seen, std::vector<bool>{true});
+  storage.Durable();
+  EXPECT_EQ(seen.size(), 1U);
+  store.Drain();
+}
+
+TEST(DeferredWrite, ThatFailsIsToldSoAndThatIsDoneAlreadyAtOnce) {
+  SlowStorage storage;
+  Store store(&storage, 10);
+  ASSERT_TRUE(store.Load().ok());
+  StoreWrite first{"/things", "a", nullptr, DraftObject(Json::object()), {}};
+  const auto early = store.Begin(&first);
+  StoreWrite second{"/things", "b", nullptr, DraftObject(Json::object()), {}};
+  const auto late = store.Begin(&second);
+  std::vector<Code> told;
+  const auto tell = [&](const Status& status) { told.push_back(status.code()); };
+  store.Then(early, tell);
+  storage.Fail();
+  ASSERT_EQ(told.size(), 1U);
+  store.Then(late, tell);
+  EXPECT_EQ(told, (std::vector<Code>{Code::kResourceExhausted, Code::kResourceExhausted}));
+  EXPECT_EQ(store.GetHead("/things", "a"), nullptr);
+}
+
+TEST(DeferredWrite, AConflictLeavesTheWriteAsItWas) {
+  SlowStorage storage;
+  Store store(&storage, 10);
+  ASSERT_TRUE(store.Load().ok());
+  StoreWrite other{"/things", "guard", nullptr, DraftObject(Json::object()), {}};
+  ASSERT_NE(store.Begin(&other), nullptr);
+  StoreWrite write{
+      "/things", "a", nullptr, DraftObject(Json::object()), {{"/things", "guard", nullptr}}};
+  EXPECT_EQ(store.Begin(&write), nullptr);
+  EXPECT_EQ(store.CountHead("/things", ""), 1U);
+  write.guards.clear();
+  EXPECT_NE(store.Begin(&write), nullptr);
+  EXPECT_EQ(store.CountHead("/things", ""), 2U);
+  EXPECT_TRUE(store.List("/things", "").objects.empty());
+  storage.Durable();
+  EXPECT_EQ(store.List("/things", "").objects.size(), 2U);
 }
 
 TEST_F(StoreTest, AfterARestartWatchesGoOnWhereNothingWasMissed) {
   Put("a", 1);
   const uint64_t things = store_.PublishedRevision();
-  ASSERT_EQ(store_.Write({"/others", "x", nullptr, Json::object(), {}}).kind,
+  ASSERT_EQ(store_.Write({"/others", "x", nullptr, DraftObject(Json::object()), {}}).kind,
             WriteOutcome::Kind::kDone);
   Store again(&storage_, 4);
   ASSERT_TRUE(again.Load().ok());

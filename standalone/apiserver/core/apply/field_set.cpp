@@ -108,6 +108,16 @@ Json Union(const Json& a, const Json& b) { return Combine(a, b, true, true, true
 Json Difference(const Json& a, const Json& b) { return Combine(a, b, true, false, false); }
 Json Intersection(const Json& a, const Json& b) { return Combine(a, b, false, false, true); }
 
+bool Intersect(const Json& a, const Json& b) {
+  for (auto it = a.begin(); it != a.end(); ++it) {
+    if (it.key() == kSelf) continue;
+    const auto other = b.find(it.key());
+    if (other == b.end()) continue;
+    if ((IsInSet(*it) && IsInSet(*other)) || Intersect(*it, *other)) return true;
+  }
+  return false;
+}
+
 void ForEachPath(const Json& set, const std::function<void(const std::string& path)>& visit) {
   Visit(set, "", visit);
 }

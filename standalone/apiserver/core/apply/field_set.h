@@ -25,6 +25,8 @@ void AddNode(Json* parent, std::string element, bool in_set, Json below);
 // Path by path: a path that is taken away does not take those below it with it.
 [[nodiscard]] Json Difference(const Json& a, const Json& b);
 [[nodiscard]] Json Intersection(const Json& a, const Json& b);
+// Whether they have a path in common; makes nothing.
+[[nodiscard]] bool Intersect(const Json& a, const Json& b);
 
 // Each path in the set as errors name it: ".spec.containers[name=\"c\"].image", in order.
 void ForEachPath(const Json& set, const std::function<void(const std::string& path)>& visit);

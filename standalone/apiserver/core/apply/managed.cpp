@@ -12,12 +12,12 @@ constexpr size_t kMaxEntries = 1000;
 
 }  // namespace
 
-std::optional<Managed> ReadManaged(const Json& managed_fields) {
+std::optional<Managed> ReadManaged(Json managed_fields) {
   Managed managed;
   if (managed_fields.is_null()) return managed;
   if (!managed_fields.is_array() || managed_fields.size() > kMaxEntries) return std::nullopt;
   managed.reserve(managed_fields.size() + 1);
-  for (const Json& json : managed_fields) {
+  for (Json& json : managed_fields) {
     const std::string operation = GetString(json, "operation");
     const Json& fields = At(json, {"fieldsV1"});
     if ((operation != "Apply" && operation != "Update") ||
@@ -31,7 +31,7 @@ std::optional<Managed> ReadManaged(const Json& managed_fields) {
     entry.subresource = GetString(json, "subresource");
     entry.time = GetString(json, "time");
     if (entry.manager.size() > kMaxManagerBytes || entry.api_version.empty()) return std::nullopt;
-    entry.fields = fields;
+    entry.fields = std::move(json["fieldsV1"]);
     managed.push_back(std::move(entry));
   }
   return managed;

@@ -152,8 +152,11 @@ Managed OwnUpdate(const ResourceInfo& resource, const Json* before, const Json& 
   Json own =
       changed.modified.empty() ? std::move(changed.added) : Union(changed.added, changed.modified);
   for (ManagedEntry& entry : managed) {
-    if (!own.empty()) entry.fields = Difference(entry.fields, own);
-    if (!changed.removed.empty()) entry.fields = Difference(entry.fields, changed.removed);
+    // Most writes are to fields of the writer's own: what others have is not built again.
+    for (const Json* taken :
+         {static_cast<const Json*>(&own), static_cast<const Json*>(&changed.removed)}) {
+      if (Intersect(entry.fields, *taken)) entry.fields = Difference(entry.fields, *taken);
+    }
   }
   if (!own.empty()) {
     ManagedEntry mine;
@@ -176,16 +179,15 @@ Managed OwnUpdate(const ResourceInfo& resource, const Json* before, const Json& 
   return managed;
 }
 
-Json TrackWrite(const ResourceInfo& resource, const Json* before, const Json& after,
+Json TrackWrite(const ResourceInfo& resource, const Json* before, const Json& after, Json present,
                 const Json& asked, const Writer& writer) {
   static const Json kReset = Json::array({Json::object()});
-  const Json& present = before == nullptr ? asked : At(*before, {"metadata", "managedFields"});
   std::optional<Managed> managed;
   if (before != nullptr && writer.subresource.empty() && !asked.is_null() && asked != present) {
     if (asked == kReset) return nullptr;
     managed = ReadManaged(asked);
   }
-  if (!managed || managed->empty()) managed = ReadManaged(present);
+  if (!managed || managed->empty()) managed = ReadManaged(std::move(present));
   if (!managed) managed.emplace();
   // Not followed so far: from the first apply on.
   if (before != nullptr && managed->empty()) return nullptr;

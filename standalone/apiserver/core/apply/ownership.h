@@ -32,7 +32,7 @@ struct ManagedEntry {
 using Managed = std::vector<ManagedEntry>;
 
 // Nothing when an entry is not well-formed: a client's mistake, which is as if it had sent none.
-[[nodiscard]] std::optional<Managed> ReadManaged(const Json& managed_fields);
+[[nodiscard]] std::optional<Managed> ReadManaged(Json managed_fields);
 // Null when there are none.
 [[nodiscard]] Json WriteManaged(Managed managed);
 
@@ -57,9 +57,10 @@ struct Applied {
                                           bool force);
 
 // metadata.managedFields of `after`, an object that a client made of `before` (null: from nothing).
-// `asked` is what its request says they are: taken, if it can be, of the main resource. Null: none.
+// `present` is what they were (of a create: what its request says), `asked` what the request of an
+// update says they are: taken, if it can be, of the main resource. Null: none.
 [[nodiscard]] Json TrackWrite(const ResourceInfo& resource, const Json* before, const Json& after,
-                              const Json& asked, const Writer& writer);
+                              Json present, const Json& asked, const Writer& writer);
 
 // Whether two of them say the same but for the times.
 [[nodiscard]] bool SameButTimes(const Json& a, const Json& b);

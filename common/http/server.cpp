@@ -16,8 +16,8 @@
 namespace envicutor::http {
 namespace {
 
-using PlainSession = Session<tcp::socket>;
-using TlsSession = Session<asio::ssl::stream<tcp::socket>>;
+using PlainSession = Session<StrandSocket>;
+using TlsSession = Session<asio::ssl::stream<StrandSocket>>;
 
 // asio opens sockets without CLOEXEC; a child started in between two calls still inherits one, so
 // that what is spawned closes its descriptors too (posix_spawn + close_range).
@@ -129,7 +129,7 @@ class BeastServer final : public Server {
   }
 
   void Accept() {
-    acceptor_.async_accept(asio::make_strand(*io_), [this](error_code error, tcp::socket socket) {
+    acceptor_.async_accept(asio::make_strand(*io_), [this](error_code error, StrandSocket socket) {
       if (!acceptor_.is_open()) return;
       if (error) return AcceptLater(error);
       Admit(std::move(socket));
@@ -146,7 +146,7 @@ class BeastServer final : public Server {
     });
   }
 
-  void Admit(tcp::socket socket) {
+  void Admit(StrandSocket socket) {
     SetCloseOnExec(socket.native_handle());
     error_code error;
     socket.set_option(tcp::no_delay(true), error);

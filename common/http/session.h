@@ -30,11 +30,19 @@ namespace beast = boost::beast;
 using tcp = asio::ip::tcp;
 using boost::system::error_code;
 
-// Stream: tcp::socket or asio::ssl::stream<tcp::socket>.
+// With the executor's type in theirs: the usual tcp::socket and steady_timer reach it through a
+// table and a pointer, several times for each read and write.
+using Strand = asio::strand<asio::io_context::executor_type>;
+using StrandSocket = asio::basic_stream_socket<tcp, Strand>;
+using StrandTimer =
+    asio::basic_waitable_timer<std::chrono::steady_clock,
+                               asio::wait_traits<std::chrono::steady_clock>, Strand>;
+
+// Stream: StrandSocket or asio::ssl::stream<StrandSocket>.
 template <typename Stream>
 class Session final : public SessionBase, public std::enable_shared_from_this<Session<Stream>> {
  public:
-  static constexpr bool kTls = !std::is_same_v<Stream, tcp::socket>;
+  static constexpr bool kTls = !std::is_same_v<Stream, StrandSocket>;
 
   template <typename... StreamArgs>
   Session(std::shared_ptr<SessionCore> core, std::string remote, StreamArgs&&... args)
@@ -292,11 +300,11 @@ class Session final : public SessionBase, public std::enable_shared_from_this<Se
     if constexpr (kTls) {
       stream_.async_shutdown([self = this->shared_from_this()](error_code) {
         error_code ignored;
-        if (!self->closed_) self->Socket().shutdown(tcp::socket::shutdown_send, ignored);
+        if (!self->closed_) self->Socket().shutdown(asio::socket_base::shutdown_send, ignored);
       });
     } else {
       error_code ignored;
-      Socket().shutdown(tcp::socket::shutdown_send, ignored);
+      Socket().shutdown(asio::socket_base::shutdown_send, ignored);
     }
     Read();
   }
@@ -343,7 +351,7 @@ class Session final : public SessionBase, public std::enable_shared_from_this<Se
 
   std::shared_ptr<SessionCore> core_;  // first: it owns the io_context that the rest needs
   Stream stream_;
-  asio::steady_timer timer_;
+  StrandTimer timer_;
   const std::string remote_;
   std::optional<PeerIdentity> peer_;
   beast::flat_buffer buffer_;

@@ -12,8 +12,10 @@ constexpr std::chrono::seconds kRetry{5};
 constexpr int kBatchesPerSecond = 10;
 // Requests at a time. One after the other, each some milliseconds, would be the bound of all.
 constexpr int kThreads = 4;
+// While many finish a second, an API server takes tens of milliseconds for each: then so many more.
+constexpr int kMoreThreads = 8;
 // Each such time that the first one is late adds the usual rate once more.
-constexpr std::chrono::seconds kPatience{2};
+constexpr std::chrono::milliseconds kPatience{500};
 constexpr int kMostTimesFaster = 40;
 
 }  // namespace
@@ -106,13 +108,18 @@ int TtlCollector::BatchSize() const {
   const int usual = std::max(1, per_second_ / kBatchesPerSecond / kThreads);
   const std::lock_guard lock(mutex_);
   if (entries_.empty()) return usual;
-  const int64_t late = (clock_.WallNow() - entries_.top().due) / kPatience;
+  const int64_t late = LateLocked();
   return usual * static_cast<int>(1 + std::clamp<int64_t>(late, 0, kMostTimesFaster - 1));
 }
 
+int64_t TtlCollector::LateLocked() const {
+  return entries_.empty() ? 0 : (clock_.WallNow() - entries_.top().due) / kPatience;
+}
+
 void TtlCollector::Start() {
-  for (int i = 0; i < kThreads; ++i) {
-    threads_.emplace_back([this](std::stop_token stop) { Run(stop); });
+  for (int i = 0; i < kThreads + kMoreThreads; ++i) {
+    threads_.emplace_back(
+        [this, helps = i >= kThreads](std::stop_token stop) { Run(stop, helps); });
   }
 }
 
@@ -122,10 +129,18 @@ void TtlCollector::Stop() {
   threads_.clear();
 }
 
-void TtlCollector::Run(std::stop_token stop) {
+int TtlCollector::HelpersBatchSize() const {
+  {
+    const std::lock_guard lock(mutex_);
+    if (LateLocked() <= 0) return 0;
+  }
+  return BatchSize();
+}
+
+void TtlCollector::Run(std::stop_token stop, bool helps) {
   constexpr std::chrono::milliseconds kPause{1000 / kBatchesPerSecond};
   while (!stop.stop_requested()) {
-    const std::optional<WallTime> next = Sweep(BatchSize());
+    const std::optional<WallTime> next = Sweep(helps ? HelpersBatchSize() : BatchSize());
     std::unique_lock lock(mutex_);
     if (next.has_value() && *next <= clock_.WallNow()) {
       wake_.wait_for(lock, stop, kPause, [] { return false; });  // more are due: the rate holds

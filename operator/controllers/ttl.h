@@ -36,6 +36,8 @@ class TtlCollector {
   std::optional<WallTime> Sweep(int most);
   // How many the next sweep of one of the threads takes: more, the later the first one is.
   [[nodiscard]] int BatchSize() const;
+  // The same of the threads that help out when the first one is late; 0: they do nothing.
+  [[nodiscard]] int HelpersBatchSize() const;
   [[nodiscard]] size_t size() const;
 
  private:
@@ -48,7 +50,8 @@ class TtlCollector {
     const std::string* uid = nullptr;  // in known_
     bool operator>(const Entry& other) const { return due > other.due; }
   };
-  void Run(std::stop_token stop);
+  void Run(std::stop_token stop, bool helps);
+  [[nodiscard]] int64_t LateLocked() const;  // in steps of patience
 
   kube::Client& client_;
   const Clock& clock_;

@@ -56,8 +56,10 @@ TEST_F(TtlTest, WhatFallsBehindGoesFasterUpToABound) {
   Finished("s");
   clock_.Advance(std::chrono::seconds(100));
   EXPECT_EQ(usual, ttl_.BatchSize()) << "due now, not late";
-  clock_.Advance(std::chrono::seconds(10));
+  EXPECT_EQ(ttl_.HelpersBatchSize(), 0);
+  clock_.Advance(std::chrono::milliseconds(2500));
   EXPECT_EQ(6 * usual, ttl_.BatchSize());
+  EXPECT_EQ(ttl_.HelpersBatchSize(), ttl_.BatchSize());
   clock_.Advance(std::chrono::hours(24));
   EXPECT_EQ(40 * usual, ttl_.BatchSize());
 }

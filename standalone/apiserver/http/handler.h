@@ -1,5 +1,6 @@
 // The API server's HTTP surface: authentication, routes, and the passage from HTTP to the core and
-// back. Thread-safe; called on the server's handler threads, where writes may wait for the disk.
+// back. Thread-safe; called on the server's handler threads, where reads may be long and some
+// writes wait for the disk, and on its I/O thread for what IsShort.
 #pragma once
 
 #include <atomic>
@@ -25,6 +26,11 @@ class ApiHandler {
   ApiHandler(Api* api, WatchHub* hub, LogProxy* logs, Authenticator authenticator);
 
   void Handle(const http::ServerRequest& request, const Writer& writer);
+  // Whether it is a write of one small object in a namespace of a group's (Submissions, Leases): it
+  // does not take long, and waits for the disk only where it removes the last finalizer; otherwise
+  // who makes it durable sends its answer (Store::Then). Not what may write more than once:
+  // collections, pods, definitions.
+  [[nodiscard]] static bool IsShort(const http::ServerRequest& request);
   // Requests answered, by "VERB RESOURCE CODE", in Prometheus' text format.
   [[nodiscard]] std::string Metrics() const;
 

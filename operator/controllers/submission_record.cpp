@@ -59,7 +59,7 @@ Status SubmissionController::WriteProgress(const Json& submission, const Tracked
     tracked->last_write = now;
     tracked->last_word = word;
   }
-  const Status written = Write(submission, progress);
+  Status written = Write(submission, progress);
   progress_budget_.Observe(deps_.clock.Now() - now);
   if (written.ok()) {
     if (progress.phase == Phase::kPending &&
@@ -240,7 +240,7 @@ Status SubmissionController::Retry(const Json& submission, const TrackedPtr& tra
   progress.attempt = tracked->attempt + 1;
   Json present = submission;
   for (int i = 0; i < kConflictRetries; ++i) {
-    const Status written = Write(present, progress);
+    Status written = Write(present, progress);
     if (written.ok()) {
       {
         const std::lock_guard lock(mutex_);

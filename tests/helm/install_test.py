@@ -32,7 +32,7 @@ def test_the_operator_works_with_its_own_rights_only(installed):
     for pod in pods:
         assert pod["spec"]["serviceAccountName"] == "envicutor-operator"
     who = f"system:serviceaccount:{NAMESPACE}:envicutor-operator"
-    for allowed, *what in (("yes", "patch", "submissions", "--subresource=status"), ("no", "get", "secrets"),
+    for allowed, *what in (("yes", "update", "submissions", "--subresource=status"), ("no", "get", "secrets"),
                            ("no", "create", "submissions"), ("no", "create", "pods")):
         assert installed.can_i(*what, "--as", who, "-n", "default") == allowed, what
 
@@ -57,7 +57,8 @@ def test_who_edits_a_namespace_may_submit_in_it(installed):
     installed.until(lambda: "submissions" in json.dumps(installed.get("clusterrole", "edit")["rules"]), 30,
                     "the role edit has what the chart adds")
     assert installed.can_i("create", "submissions.envicutor.io", *who) == "yes"
-    assert installed.can_i("patch", "submissions.envicutor.io", "--subresource=status", *who) == "no"
+    for verb in ("update", "patch"):
+        assert installed.can_i(verb, "submissions.envicutor.io", "--subresource=status", *who) == "no"
     assert installed.kubectl("get", "runtimes", *who)
 
 

@@ -110,8 +110,18 @@ ApiError StorageError(const Status& status) {
 ApiResult<Answer> Api::Commit(const ResourceInfo& resource, StoreWrite* write,
                               const WriteOptions& options, Answer answer) {
   if (options.dry_run) {
-    answer.object =
-        write->object ? std::move(*write->object->tree) : write->expected->Tree().Copy();
+    if (write->object) {
+      answer.object = std::move(*write->object->tree);
+      // A draft has the place of a version, and not the version.
+      Json& metadata = answer.object["metadata"];
+      if (write->expected != nullptr) {
+        metadata["resourceVersion"] = std::to_string(write->expected->revision);
+      } else {
+        metadata.erase("resourceVersion");
+      }
+    } else {
+      answer.object = write->expected->Tree().Copy();
+    }
     answer.object["apiVersion"] = resource.ApiVersion();
     return answer;
   }

@@ -23,7 +23,6 @@ size_t StringBytes(const std::string& text) {
 
 // About what the nodes of a tree take.
 size_t TreeBytes(const Json& value) {
-  constexpr size_t kMapNode = 4 * sizeof(void*);
   if (value.is_string()) {
     return sizeof(std::string) + StringBytes(value.get_ref<const std::string&>());
   }
@@ -31,7 +30,7 @@ size_t TreeBytes(const Json& value) {
   if (value.is_object()) {
     bytes += sizeof(Json::object_t);
     for (auto it = value.begin(); it != value.end(); ++it) {
-      bytes += kMapNode + sizeof(std::string) + StringBytes(it.key()) + sizeof(Json);
+      bytes += sizeof(std::string) + StringBytes(it.key()) + sizeof(Json);
       bytes += TreeBytes(*it);
     }
   } else if (value.is_array()) {

@@ -154,10 +154,16 @@ TEST_F(ApiWriteTest, DryRunStoresNothing) {
   WriteOptions dry;
   dry.dry_run = true;
   const uint64_t revision = store_->PublishedRevision();
-  ASSERT_TRUE(Create("configmaps", ConfigMap("a"), dry).ok());
+  const auto created = Create("configmaps", ConfigMap("a"), dry);
+  ASSERT_TRUE(created.ok());
+  EXPECT_FALSE(created->object["metadata"].contains("resourceVersion"));
   EXPECT_TRUE(Get("configmaps", "a").is_null());
   MustCreate("configmaps", ConfigMap("b"));
-  ASSERT_TRUE(Patch("configmaps", "b", PatchKind::kMerge, {{"data", {{"k", "v"}}}}, "", dry).ok());
+  const auto patched =
+      Patch("configmaps", "b", PatchKind::kMerge, {{"data", {{"k", "v"}}}}, "", dry);
+  ASSERT_TRUE(patched.ok());
+  EXPECT_EQ(GetString(patched->object["metadata"], "resourceVersion"),
+            std::to_string(revision + 1));  // of what is there
   EXPECT_FALSE(Get("configmaps", "b")["data"].contains("k"));
   DeleteQuery query;
   query.dry_run = true;

@@ -165,8 +165,10 @@ class Queue final : public WorkQueue {
       delayed_.erase({it->second, key});
       it->second = at;
     }
-    // Only an earlier time than all others changes how long the timekeeper waits.
-    if (delayed_.emplace(at, key).first == delayed_.begin()) WakeTimekeeper();
+    // Only an earlier time than all others changes how long the timekeeper waits. In two steps:
+    // begin() of before would be compared with, in an order that is the compiler's.
+    const auto added = delayed_.emplace(at, key).first;
+    if (added == delayed_.begin()) WakeTimekeeper();
   }
 
   void DropDelayed(const std::string& key) {

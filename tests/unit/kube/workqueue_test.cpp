@@ -1,8 +1,10 @@
 #include "common/kube/workqueue.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <fstream>
 #include <map>
 #include <mutex>
 #include <thread>
@@ -127,6 +129,23 @@ TEST_F(WorkQueueTest, ShutDownWakesBlockedWorkersAndTakesNothingMore) {
 TEST_F(WorkQueueTest, BlockedGetWakesForADelayedKey) {
   const auto queue = NewWorkQueue("test");
   std::jthread worker([&] { EXPECT_EQ("a", queue->Get()); });
+  queue->AddAfter("a", milliseconds(1));
+}
+
+TEST_F(WorkQueueTest, AGetThatWaitsAlreadyWakesForADelayedKey) {
+  const auto queue = NewWorkQueue("test");
+  std::atomic<pid_t> waiter = 0;
+  std::jthread worker([&] {
+    waiter = ::gettid();
+    EXPECT_EQ("a", queue->Get());
+  });
+  // It waits when it sleeps: there is nothing else on its way to sleep on for long.
+  for (char state = 'R'; state != 'S';) {
+    std::this_thread::yield();
+    std::ifstream stat("/proc/self/task/" + std::to_string(waiter.load()) + "/stat");
+    std::string skipped;
+    stat >> skipped >> skipped >> state;
+  }
   queue->AddAfter("a", milliseconds(1));
 }
 

@@ -2,23 +2,27 @@
 that others use too, only ratios say anything."""
 
 import argparse
+import contextlib
 import json
 import os
 import re
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from ratios import ratios
 from real import RealUp, Unavailable
 from system import BIN, LOAD_RUNTIME, ROOT, SPEC, Up, load, own_network
 
-PARTS = ("spawn", "bare", "low", "high", "open", "contest", "agent", "restart", "memory")
+PARTS = ("spawn", "bare", "low", "high", "against", "open", "contest", "agent", "restart", "memory")
 EMBEDDED_ONLY = ("agent", "restart")  # they read the supervisor's files and the embedded server's counters
 AGENT_PORT = 8443
+ROUNDS = 5  # of a comparison; its figures are medians
 
 
 class Measure:
@@ -62,18 +66,30 @@ class Measure:
         """A plain client against the same API server while the operator stands still: it watches, so that the
         server's work for watches is in, but it writes nothing."""
         status = self.status_like()
+        with self.operator_still():
+            return {f"connections{connections}": self.pairs(status, connections, self.n(count))
+                    for connections, count in ((1, 300), (16, 3000))}
+
+    def pairs(self, status, connections, count):
+        return load("bare", "--kubeconfig", self.up.kubeconfig, "--count", count, "--concurrency", connections,
+                    "--spec", json.dumps(SPEC), "--status", json.dumps(status),
+                    "--process-tree", self.up.status()["supervisor"])
+
+    @contextlib.contextmanager
+    def operator_still(self):
+        """Ends when the operator has caught up with what it was told meanwhile."""
         operator = self.up.status()["operator"]
-        out = {}
         os.kill(operator, signal.SIGSTOP)
         try:
-            for connections, count in ((1, 300), (16, 3000)):
-                out[f"connections{connections}"] = load(
-                    "bare", "--kubeconfig", self.up.kubeconfig, "--count", self.n(count), "--concurrency",
-                    connections, "--spec", json.dumps(SPEC), "--status", json.dumps(status),
-                    "--process-tree", self.up.status()["supervisor"])
+            yield
         finally:
             os.kill(operator, signal.SIGCONT)
-        return out
+        deadline = time.monotonic() + 60
+        while True:
+            before = cpu_seconds(operator)
+            time.sleep(0.5)  # between looks at its CPU time
+            if cpu_seconds(operator) - before < 0.03 or time.monotonic() > deadline:
+                return
 
     def status_like(self):
         """The status of a real one, so that the baseline writes as much."""
@@ -106,6 +122,23 @@ class Measure:
     def high(self):
         return self.submissions(self.n(5000), "--concurrency", 32)
 
+    def against(self):
+        """What bare does and high does, by turns and with as many objects: a server gets slower by the objects
+        it has had, and the machine's speed changes within minutes."""
+        status = self.status_like()
+        out = {"rounds": []}
+        for _ in range(ROUNDS):
+            with self.operator_still():
+                bare = self.pairs(status, 16, self.n(2000))
+            whole = self.submissions(self.n(2000), "--concurrency", 32)
+            out["rounds"].append({"pairs": bare, "submissions": whole, "ratio": round(
+                whole["submissionsPerSecond"] / bare["pairsPerSecond"], 3)})
+        for name, values in (("ratio", [r["ratio"] for r in out["rounds"]]),
+                             ("pairsPerSecond", [r["pairs"]["pairsPerSecond"] for r in out["rounds"]]),
+                             ("submissionsPerSecond", [r["submissions"]["submissionsPerSecond"] for r in out["rounds"]])):
+            out[name] = statistics.median(values)
+        return out
+
     def open(self):
         rate = 0.7 * self.figures["high"]["submissionsPerSecond"] if "high" in self.figures else 50
         return self.submissions(int(max(50, rate * 20 * self.scale)), "--concurrency", 64, "--rate", f"{rate:.1f}")
@@ -130,11 +163,9 @@ class Measure:
         pki = self.up.data / "pki"
         pod = json.loads(self.up.kubectl("get", "pods", "-n", "envicutor-executors", "-l",
                                          "app.kubernetes.io/component=executor", "-o", "json"))["items"][0]
-        operator = self.up.status()["operator"]
         node = self.up.status()["node"]
         out = {}
-        os.kill(operator, signal.SIGSTOP)  # it would take the results
-        try:
+        with self.operator_still():  # it would take the results
             for connections, count in ((1, 500), (2, 2000)):
                 out[f"envicutor{connections}"] = load(
                     "agent", "--url", f"https://{pod['status']['podIP']}:{AGENT_PORT}", "--ca",
@@ -143,8 +174,6 @@ class Measure:
                     self.n(count), "--concurrency", connections, "--process-tree", node)
                 if os.environ.get("GO_JUDGE"):
                     out[f"goJudge{connections}"] = self.go_judge(connections, self.n(count))
-        finally:
-            os.kill(operator, signal.SIGCONT)
         return out
 
     def go_judge(self, connections, count):
@@ -216,6 +245,11 @@ class Measure:
         return self.submissions(self.n(100_000), "--concurrency", 32, "--ttl", 10, "--timeout", 3000, timeout=3600)
 
 
+def cpu_seconds(pid):
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def seconds_of(line):
     import datetime
     return datetime.datetime.fromisoformat(json.loads(line)["time"].replace("Z", "+00:00")).timestamp()
@@ -230,53 +264,6 @@ int main() {
   std::printf("%ld\\n", n + 1);
 }
 """
-
-
-def ratios(f):
-    """(what, measured, baseline, ratio, the ratio to reach)"""
-    rows = []
-
-    def row(what, a, b, reach):
-        rows.append((what, a, b, round(a / b, 3) if b else None, reach))
-
-    bare = f.get("bare", {})
-    if "low" in f and bare:
-        base = bare["connections1"]["createMillis"]["p50"] + bare["connections1"]["patchMillis"]["p50"]
-        row("create to Finished, one at a time: p50 ms against bare create + patch",
-            f["low"]["createToFinishedMillis"]["p50"], round(base, 3), "p50 <= bare + 15 ms")
-    if "high" in f and bare:
-        row("submissions a second against bare pairs a second", f["high"]["submissionsPerSecond"],
-            bare["connections16"]["pairsPerSecond"], ">= 0.7 of a given API server")
-        row("CPU ms a submission against a bare pair, all processes", f["high"]["cpuMillisPerSubmission"],
-            bare["connections16"]["cpuMillisPerPair"], "")
-        row("CPU ms a submission, all processes: so many fit on 2 cores in a second",
-            round(2000 / f["high"]["cpuMillisPerSubmission"], 1), 500, ">= 1")
-    if "open" in f:
-        row("at 70 % load: p99 against p50, ms", f["open"]["createToFinishedMillis"]["p99"],
-            f["open"]["createToFinishedMillis"]["p50"], "<= 5")
-    agent = f.get("agent", {})
-    for connections in (1, 2):
-        a, b = agent.get(f"envicutor{connections}"), agent.get(f"goJudge{connections}")
-        if a and b and "millis" in b:
-            row(f"agent against go-judge, {connections} at a time: requests a second", a["requestsPerSecond"],
-                b["requestsPerSecond"], ">= 1.5")
-            row(f"agent against go-judge, {connections} at a time: p50 ms", a["millis"]["p50"], b["millis"]["p50"],
-                "<= 0.7")
-            row(f"agent against go-judge, {connections} at a time: CPU ms", a["cpuMillisPerRequest"],
-                b["cpuMillisPerRequest"], "")
-    judge = agent.get("goJudge2", {})
-    if "high" in f and "millis" in judge:
-        row("the whole way through the API server against go-judge's own API: a second",
-            f["high"]["submissionsPerSecond"], judge["requestsPerSecond"], "")
-    judge = agent.get("goJudge1", {})
-    if "low" in f and "millis" in judge:
-        row("the whole way against go-judge's own API, one at a time: p50 ms", f["low"]["createToFinishedMillis"]["p50"],
-            judge["millis"]["p50"], "")
-    if "contest" in f:
-        row("100 tests, compiled: seconds", f["contest"]["compiled"]["seconds"], 1, "<= 1")
-    if "restart" in f:
-        row("operator start to first dispatch, seconds", f["restart"]["startToFirstDispatchSeconds"], 2, "<= 1")
-    return rows
 
 
 def main():

@@ -33,6 +33,7 @@ stages=("$@")
 jobs=${JOBS:-$(nproc)}
 export CTEST_OUTPUT_ON_FAILURE=1
 passed=0 failed=0 skipped=0
+ran=()  # logs of this run: others lie beside them
 summary=() late=""
 # What a stage takes on two cores, built ahead, in seconds: what is not here is never skipped.
 declare -A takes=([helm]=300 [images]=240 [chaos]=150 [fuzz]=180 [load]=90 [asan]=240 [tidy]=200)
@@ -77,6 +78,7 @@ stage() {  # stage NAME COMMAND...
     return 0
   fi
   log=$logs/$name.log
+  ran+=("$log")
   started=$SECONDS
   printf '== %s\n' "$name"
   # Without colours, and without ctest's number before each line: one form for tally and for people.
@@ -199,7 +201,7 @@ finish() {
   echo "$passed passed, $failed failed, $skipped skipped"
   # The last line: what was skipped, and why.
   local why
-  why=$(cat "$logs"/*.log 2>/dev/null |
+  why=$(cat "${ran[@]}" /dev/null |
     awk '/: Skipped$/ { getline; print } /^SKIPPED \[[0-9]+\]/ { $1 = $2 = $3 = ""; print }' |
     sed 's/^ *//' | sort | uniq -c | sort -rn | head -n 12 | awk '{ n = $1; $1 = ""; print $0 " (" n ")" }' | paste -sd ';')
   [ -n "$late" ] && why+="${why:+; }no time was left for the stages $late (run tests/run.sh STAGE)"

@@ -26,8 +26,8 @@ ROUNDS = 5  # of a comparison; its figures are medians
 
 
 class Measure:
-    def __init__(self, quick, parts, api):
-        self.scale = 0.2 if quick else 1
+    def __init__(self, scale, parts, api):
+        self.scale = scale
         self.parts = parts
         self.figures = {"api": api}
         # Two a CPU: while one's result is on its way to the API server, the other computes.
@@ -268,7 +268,8 @@ int main() {
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a fifth of the load")
+    parser.add_argument("--scale", type=float, default=1, help="this much of the load, from 0 to 1 (default 1)")
+    parser.add_argument("--quick", action="store_const", const=0.2, dest="scale", help="a fifth of the load")
     parser.add_argument("--parts", default="spawn,bare,low,high,open,contest,agent,restart")
     parser.add_argument("--api", choices=("embedded", "real"), default="embedded",
                         help="the API server of `envicutor up`, or a kube-apiserver with etcd as in tests/real")
@@ -280,7 +281,9 @@ def main():
             parser.error(f"--parts: \"{part}\" is not one of {', '.join(PARTS)}")
         if args.api == "real" and part in EMBEDDED_ONLY:
             parser.error(f"--parts: \"{part}\" needs --api embedded")
-    measure = Measure(args.quick, parts, args.api)
+    if not 0 <= args.scale <= 1:
+        parser.error(f"--scale: {args.scale} is not from 0 to 1")
+    measure = Measure(args.scale, parts, args.api)
     try:
         measure.up.fetch()
     except Unavailable as why:

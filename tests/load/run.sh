@@ -1,7 +1,7 @@
 #!/bin/sh
 # Measures Envicutor on this machine and prints every figure beside its baseline of the same run.
 #
-#   tests/load/run.sh [--quick] [--parts bare,low,high,against,open,contest,agent,restart,memory] [--json FILE]
+#   tests/load/run.sh [--quick|--scale S] [--api embedded|real] [--parts bare,low,high,against,open,contest,agent,restart,memory] [--json FILE]
 #
 # In a network namespace of its own, bounded, needs root. Environment:
 #   ENVICUTOR_BIN  folder of the binaries, envicutor-load among them (default build/release/bin)

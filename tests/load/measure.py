@@ -123,8 +123,8 @@ class Measure:
         return self.submissions(self.n(5000), "--concurrency", 32)
 
     def against(self):
-        """What bare does and high does, by turns and with as many objects: a server gets slower by the objects
-        it has had, and the machine's speed changes within minutes."""
+        """What bare does and high does, by turns and with as many objects: the machine's speed changes within
+        minutes, and a server's with its heap."""
         status = self.status_like()
         out = {"rounds": []}
         for _ in range(ROUNDS):

@@ -9,7 +9,8 @@
 #include <array>
 #include <cerrno>
 #include <climits>
-#include <ctime>
+
+#include "executor-agent/sandbox/waiting.h"
 
 namespace envicutor::agent::isolate {
 namespace {
@@ -43,12 +44,6 @@ std::string KiB(int64_t bytes) {
 std::string Seconds(int64_t millis) {
   const std::string rest = std::to_string(1000 + millis % 1000).substr(1);
   return std::to_string(millis / 1000) + "." + rest;
-}
-
-int64_t NowNanos() {
-  timespec now{};
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * int64_t{1'000'000'000} + now.tv_nsec;
 }
 
 }  // namespace

@@ -12,35 +12,23 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
-#include <ctime>
 
 #include "common/base/log.h"
 #include "executor-agent/sandbox/isolate/stage.h"
+#include "executor-agent/sandbox/waiting.h"
 
 namespace envicutor::agent::isolate {
 namespace {
 
 using api::Limit;
 
-constexpr int64_t kSecond = 1'000'000'000;
-constexpr int64_t kSetupNanos = 60 * kSecond;
+constexpr int64_t kSetupNanos = 60 * kSecondNanos;
 // After SIGTERM isolate ends within one of its looks (100 ms) and the death of the box; then it is
 // killed.
-constexpr int64_t kTermNanos = 10 * kSecond;
-constexpr int64_t kDeathNanos = 60 * kSecond;
+constexpr int64_t kTermNanos = 10 * kSecondNanos;
+constexpr int64_t kDeathNanos = 60 * kSecondNanos;
 constexpr int kExecNotFound = 127;  // as a shell has it
 constexpr int kExecRefused = 126;
-
-int64_t NowNanos() {
-  timespec now{};
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * kSecond + now.tv_nsec;
-}
-
-int Poll(pollfd* fds, size_t count, int64_t nanos) {
-  const timespec wait{nanos / kSecond, nanos % kSecond};
-  return ::ppoll(fds, count, &wait, nullptr);
-}
 
 Result<std::string> ReadMeta(int hub, unsigned id) {
   const UniqueFd fd(
@@ -159,7 +147,7 @@ void Stage::AwaitDeath() {
   bool term_failed = false;
   while (!end_nanos_) {
     pollfd wait{pidfd_.get(), POLLIN, 0};
-    (void)Poll(&wait, 1, kSecond);
+    (void)Poll(&wait, 1, kSecondNanos);
     const int64_t now = NowNanos();
     if (wait.revents != 0) {
       end_nanos_ = now;
@@ -176,7 +164,7 @@ void Stage::AwaitDeath() {
   while (group_.Populated()) {
     (void)group_.Kill();
     pollfd wait{events_.get(), POLLPRI, 0};
-    (void)Poll(&wait, 1, kSecond / 100);
+    (void)Poll(&wait, 1, kSecondNanos / 100);
     std::array<char, 256> text;
     (void)!::pread(events_.get(), text.data(), text.size(), 0);
     if (NowNanos() < deadline) continue;

@@ -74,7 +74,10 @@ Result<std::shared_ptr<Engine>> Engine::Make(const SandboxOptions& options) {
   if (!running.ok()) return running.status();
   Engine* const self = engine.get();
   engine->spares_ = std::make_unique<SpareBoxes>(
-      engine->spawner_.get(), std::min(static_cast<size_t>(options.slots), kMaxSpareBoxes),
+      [self](uint64_t generation, const Request& request, std::span<const int> fds) {
+        return self->spawner_->Send(generation, request, {}, fds);
+      },
+      std::min(static_cast<size_t>(options.slots), kMaxSpareBoxes),
       [self](Request* request) {
         ENVICUTOR_ASSIGN(request->uid, self->TakeUid());
         request->id = self->NextBoxId();

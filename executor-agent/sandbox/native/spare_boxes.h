@@ -7,10 +7,11 @@
 #include <functional>
 #include <mutex>
 #include <optional>
+#include <span>
 
 #include "common/base/status.h"
 #include "common/base/unique_fd.h"
-#include "executor-agent/sandbox/native/spawner_client.h"
+#include "executor-agent/sandbox/native/protocol.h"
 
 namespace envicutor::agent::native {
 
@@ -20,17 +21,20 @@ struct SpareBox {
   UniqueFd top;
 };
 
-// Thread-safe.
+// Thread-safe, and nobody waits for an answer that another waits for.
 class SpareBoxes {
  public:
+  // SpawnerClient::Send without a payload.
+  using Send = std::function<Status(uint64_t generation, const Request&, std::span<const int>)>;
   // Fills in the id and the user of a new box; a failure: not now.
   using Assign = std::function<Status(Request*)>;
   using GiveBackUid = std::function<void(unsigned)>;
-  // `keep`: how many at most. The spawner outlives this.
-  SpareBoxes(SpawnerClient* spawner, size_t keep, Assign assign, GiveBackUid give_back_uid);
+  // `keep`: how many at most.
+  SpareBoxes(Send send, size_t keep, Assign assign, GiveBackUid give_back_uid);
 
   // A box of `size` (kMakeBox's disk_bytes and inodes) in spawner `generation`; it is the caller's,
-  // its user id with it. nullopt: there is none, make one.
+  // its user id with it. nullopt: there is none, make one. Waits for one that is still being made
+  // as long as for any of the spawner's answers.
   [[nodiscard]] std::optional<SpareBox> Take(uint64_t generation, const Request& size);
   // Asks the spawner for one more unless there are enough, and does not wait for it.
   void Refill(uint64_t generation, const Request& size);
@@ -42,10 +46,12 @@ class SpareBoxes {
     Request request;
     UniqueFd reply;  // the spawner's answer comes here
   };
-  void Drop(Asked asked);            // mutex_ held
-  void Expect(uint64_t generation);  // mutex_ held: those of other spawners are gone
+  [[nodiscard]] std::optional<Asked> Pick(uint64_t generation, const Request& size);
+  void Drop(uint64_t generation, const Asked& asked);
+  // mutex_ held. Those of earlier spawners are gone; false when this one is.
+  [[nodiscard]] bool Expect(uint64_t generation);
 
-  SpawnerClient* const spawner_;
+  const Send send_;
   const size_t keep_;
   const Assign assign_;
   const GiveBackUid give_back_uid_;
@@ -53,8 +59,5 @@ class SpareBoxes {
   uint64_t generation_ = 0;
   std::deque<Asked> asked_;
 };
-
-// Waits for the answer to kMakeBox on a socket of its own, as long as for any of the spawner's.
-[[nodiscard]] Result<UniqueFd> ReceiveBox(const UniqueFd& reply);
 
 }  // namespace envicutor::agent::native

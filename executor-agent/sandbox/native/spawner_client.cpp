@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "common/base/log.h"
+#include "executor-agent/sandbox/native/messages.h"
 #include "executor-agent/sandbox/native/spawner_image.h"
 
 #ifndef MFD_EXEC
@@ -24,7 +25,6 @@
 namespace envicutor::agent::native {
 namespace {
 
-constexpr int kReplySeconds = 30;  // the spawner answers in about a millisecond
 constexpr int kEndMillis = 5'000;
 constexpr int kSpawnerSocket = 3;
 constexpr char kGroupName[] = "spawner";
@@ -104,20 +104,15 @@ void SpawnerClient::End() {
 
 Status SpawnerClient::Start() {
   End();
-  std::array<int, 2> pair{};
-  if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair.data()) != 0) {
-    return ErrnoStatus(errno, "socketpair for the spawner");
-  }
-  socket_ = UniqueFd(pair[0]);
+  ENVICUTOR_ASSIGN(ReplySockets sockets, MakeReplySockets());
+  socket_ = std::move(sockets.ours);
   const timeval wait{kReplySeconds, 0};
-  if (::setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait)) != 0 ||
-      ::setsockopt(pair[0], SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)) != 0) {
-    ::close(pair[1]);
+  if (::setsockopt(socket_.get(), SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)) != 0) {
     return ErrnoStatus(errno, "set up the spawner's socket");
   }
   // Not 3 itself: dup2 onto the same number would leave O_CLOEXEC set.
-  UniqueFd theirs(::fcntl(pair[1], F_DUPFD_CLOEXEC, 10));
-  ::close(pair[1]);
+  UniqueFd theirs(::fcntl(sockets.theirs.get(), F_DUPFD_CLOEXEC, 10));
+  sockets.theirs.reset();
   if (!theirs.valid()) return ErrnoStatus(errno, "socketpair for the spawner");
   ENVICUTOR_ASSIGN(UniqueFd image, ImageFile());
   ENVICUTOR_ASSIGN(UniqueFd program, [&]() -> Result<UniqueFd> {
@@ -140,7 +135,7 @@ Status SpawnerClient::Start() {
   hello.op = Op::kHello;
   hello.payload_size = static_cast<uint32_t>(hello_.size());
   Status answered = SendOne(hello, hello_, {});
-  if (answered.ok()) answered = Receive(socket_.get(), &broken_).status();
+  if (answered.ok()) answered = ReceiveReply(socket_.get()).status();
   if (!answered.ok()) return answered.WithContext("the spawner cannot start");
   ++generation_;
   return OkStatus();
@@ -188,9 +183,8 @@ Result<UniqueFd> SpawnerClient::Call(uint64_t generation, const Request& request
     sent = SendOne(request, payload, fds);
     socket = socket_.get();
   }
-  bool broken = !sent.ok();
-  Result<UniqueFd> result = broken ? Result<UniqueFd>(sent) : Receive(socket, &broken);
-  if (broken) {
+  Result<UniqueFd> result = sent.ok() ? ReceiveReply(socket) : Result<UniqueFd>(sent);
+  if (result.status().code() == Code::kUnavailable) {  // dead or deaf
     const std::lock_guard lock(mutex_);
     broken_ = true;
     EndIfBroken(result.status());
@@ -230,36 +224,6 @@ Status SpawnerClient::SendOne(const Request& request, std::string_view payload,
     return Unavailable(std::string("send to the spawner: ") + std::strerror(errno));
   }
   return OkStatus();
-}
-
-Result<UniqueFd> SpawnerClient::Receive(int socket, bool* broken) {
-  Reply reply;
-  iovec data{&reply, sizeof(reply)};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> control{};
-  msghdr answer{};
-  answer.msg_iov = &data;
-  answer.msg_iovlen = 1;
-  answer.msg_control = control.data();
-  answer.msg_controllen = control.size();
-  ssize_t got = 0;
-  while ((got = ::recvmsg(socket, &answer, MSG_CMSG_CLOEXEC)) < 0 && errno == EINTR) {
-  }
-  UniqueFd fd;
-  if (const cmsghdr* part = got >= 0 ? CMSG_FIRSTHDR(&answer) : nullptr;
-      part != nullptr && part->cmsg_type == SCM_RIGHTS) {
-    int number = -1;
-    std::memcpy(&number, CMSG_DATA(part), sizeof(number));
-    fd = UniqueFd(number);
-  }
-  if (got != static_cast<ssize_t>(sizeof(reply))) {
-    *broken = true;
-    return Unavailable(got < 0 ? "the spawner does not answer" : "the spawner died");
-  }
-  if (reply.error != 0) {
-    return Status(Code::kInternal,
-                  std::string(reply.what.data()) + ": " + std::strerror(reply.error));
-  }
-  return fd;
 }
 
 }  // namespace envicutor::agent::native

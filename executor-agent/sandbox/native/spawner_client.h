@@ -48,8 +48,6 @@ class SpawnerClient {
   // mutex_ held:
   [[nodiscard]] Status SendOne(const Request& request, std::string_view payload,
                                std::span<const int> fds);
-  // calls_ held. Whether the spawner is dead or deaf goes to *broken.
-  [[nodiscard]] static Result<UniqueFd> Receive(int socket, bool* broken);
 
   const std::string hello_;
   const cgroup::Group* const parent_;

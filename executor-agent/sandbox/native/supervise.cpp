@@ -10,58 +10,27 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <csignal>
 #include <cstring>
-#include <ctime>
 
 #include "common/base/log.h"
+#include "executor-agent/sandbox/native/messages.h"
 #include "executor-agent/sandbox/native/process_tree.h"
 #include "executor-agent/sandbox/native/stage.h"
+#include "executor-agent/sandbox/waiting.h"
 
 namespace envicutor::agent::native {
 namespace {
 
 using api::Limit;
 
-constexpr int64_t kSecond = 1'000'000'000;
 // A box is set up in about a millisecond; a machine may be slow, but not for ever.
-constexpr int64_t kSetupNanos = 60 * kSecond;
+constexpr int64_t kSetupNanos = 60 * kSecondNanos;
 // How long the kernel may take to end a killed box with many processes.
-constexpr int64_t kDeathNanos = 60 * kSecond;
+constexpr int64_t kDeathNanos = 60 * kSecondNanos;
 constexpr int64_t kDegradedLookNanos = 20'000'000;
 constexpr int kExecNotFound = 127;  // as a shell has it
 constexpr int kExecRefused = 126;
-
-int64_t NowNanos() {
-  timespec now{};
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec * kSecond + now.tv_nsec;
-}
-
-int Poll(pollfd* fds, size_t count, int64_t nanos) {
-  const timespec wait{nanos / kSecond, nanos % kSecond};
-  return ::ppoll(fds, count, &wait, nullptr);
-}
-
-// recvmsg without waiting. `descriptor` is what came along.
-ssize_t ReceiveEvent(int socket, Event* event, UniqueFd* descriptor) {
-  iovec data{event, sizeof(*event)};
-  alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int))> room{};
-  msghdr header{};
-  header.msg_iov = &data;
-  header.msg_iovlen = 1;
-  header.msg_control = room.data();
-  header.msg_controllen = room.size();
-  const ssize_t got = ::recvmsg(socket, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  if (const cmsghdr* part = got >= 0 ? CMSG_FIRSTHDR(&header) : nullptr;
-      part != nullptr && part->cmsg_level == SOL_SOCKET && part->cmsg_type == SCM_RIGHTS) {
-    int number = -1;
-    std::memcpy(&number, CMSG_DATA(part), sizeof(number));
-    *descriptor = UniqueFd(number);
-  }
-  return got;
-}
 
 }  // namespace
 
@@ -175,8 +144,8 @@ void Stage::ReadEvents() {
   Event event;
   while (control_.valid()) {
     UniqueFd descriptor;
-    const ssize_t got = ReceiveEvent(control_.get(), &event, &descriptor);
-    if (got < 0 && errno == EINTR) continue;
+    const ssize_t got =
+        ReceiveMessage(control_.get(), &event, sizeof(event), MSG_DONTWAIT, &descriptor);
     if (got < 0 && errno == EAGAIN) return;
     if (got != static_cast<ssize_t>(sizeof(event))) {
       control_.reset();  // the init is gone; its pidfd says when all is
@@ -264,7 +233,7 @@ void Stage::AwaitDeath() {
       outcome_.error = "the box's processes could not be ended";
       return;
     }
-    (void)Poll(wait.data(), wait.size(), std::min(left, kSecond));
+    (void)Poll(wait.data(), wait.size(), std::min(left, kSecondNanos));
     if (wait[0].revents != 0) dead_ = true;
     if (wait[1].revents != 0) ReadEvents();
   }

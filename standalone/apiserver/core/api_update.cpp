@@ -170,11 +170,13 @@ ApiResult<Answer> Api::Modify(const ResourceInfo& resource, const std::string& n
     if (ReadyToRemove(resource, object)) {
       // The last finalizer is gone: the deletion that waited for it happens now. The final state
       // that watchers see is the one before; the one who took it away sees what it made.
-      WriteOptions whole = options;
-      whole.stored_is_enough = false;
-      whole.deferred = false;
-      API_ASSIGN(answer, Commit(resource, &write, whole, std::move(answer)));
-      const std::string revision = MetaString(answer.object, "resourceVersion");
+      WriteOptions version_only = options;
+      version_only.stored_is_enough = true;
+      API_ASSIGN(answer, Commit(resource, &write, version_only, std::move(answer)));
+      const std::string revision = answer.stored != nullptr
+                                       ? std::to_string(answer.stored->revision)
+                                       : MetaString(answer.object, "resourceVersion");
+      answer.stored = nullptr;
       answer.object = std::move(object);
       answer.object["metadata"]["resourceVersion"] = revision;
     } else {

@@ -66,6 +66,8 @@ bool ApiHandler::IsShort(const http::ServerRequest& request) {
   if (request.body.size() > kShortBodyBytes) return false;
   const auto& path = request.path;
   if (!path.starts_with("/apis/")) return false;
+  // Slashes are counted below, and those that part nothing would make an object of a collection.
+  if (path.ends_with('/') || path.find("//") != std::string::npos) return false;
   const auto depth = std::count(path.begin(), path.end(), '/');
   if (request.method == "POST") return depth == kCollectionDepth;
   return depth > kCollectionDepth &&

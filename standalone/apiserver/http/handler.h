@@ -27,9 +27,8 @@ class ApiHandler {
 
   void Handle(const http::ServerRequest& request, const Writer& writer);
   // Whether it is a write of one small object in a namespace of a group's (Submissions, Leases): it
-  // does not take long, and waits for the disk only where it removes the last finalizer; otherwise
-  // who makes it durable sends its answer (Store::Then). Not what may write more than once:
-  // collections, pods, definitions.
+  // does not take long, and never waits for the disk: who makes it durable sends its answer
+  // (Store::Then). Not what may write more than once: collections, pods, definitions.
   [[nodiscard]] static bool IsShort(const http::ServerRequest& request);
   // Requests answered, by "VERB RESOURCE CODE", in Prometheus' text format.
   [[nodiscard]] std::string Metrics() const;

@@ -227,6 +227,8 @@ TEST(ApiHandlerTest, SmallWritesOfOneNamespacedObjectRunAtOnce) {
   EXPECT_FALSE(is_short("DELETE", collection));                                 // many writes
   EXPECT_FALSE(is_short("POST", "/api/v1/namespaces/team/pods/one/eviction"));  // more than one
   EXPECT_FALSE(is_short("PUT", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/one"));
+  EXPECT_FALSE(is_short("DELETE", collection + "/"));  // the collection, whatever it looks like
+  EXPECT_FALSE(is_short("PUT", "/apis//apiextensions.k8s.io/v1/customresourcedefinitions//one"));
 }
 
 TEST_F(ServerTest, TablesAndPartialMetadata) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <mutex>
+#include <utility>
 
 #include "common/base/encoding.h"
 #include "common/base/file.h"
@@ -31,6 +32,8 @@ constexpr char kApiServerMalloc[] = "GLIBC_TUNABLES=glibc.malloc.tcache_count=12
 constexpr char kUpAnnotation[] = "envicutor.io/up";
 constexpr std::chrono::milliseconds kAskAgain{100};
 constexpr int64_t kMaxRestartsInStart = 3;
+// What passes by itself, as a second attempt does, is not told.
+constexpr std::chrono::seconds kTroubleLasts{3};
 
 Json NamespaceObject(const std::string& name) {
   return {{"apiVersion", "v1"}, {"kind", "Namespace"}, {"metadata", {{"name", name}}}};
@@ -220,7 +223,10 @@ Status Bootstrap::StartOperatorAndNode() {
 
 Status Bootstrap::WaitForExecutors(std::stop_token stop) {
   progress_.Step("executors");
-  return WaitFor("executors ready", std::chrono::seconds(180), stop, [this]() -> Result<bool> {
+  std::string trouble_before;
+  std::string told;
+  SteadyTime trouble_since{};
+  return WaitFor("executors ready", std::chrono::seconds(180), stop, [&]() -> Result<bool> {
     for (const char* part : {"operator", "node"}) {
       if (supervisor_.Restarts(part) >= kMaxRestartsInStart) {
         return FailedPrecondition("the " + std::string(part) + " does not start: see " +
@@ -238,11 +244,18 @@ Status Bootstrap::WaitForExecutors(std::stop_token stop) {
         if (Serves(pod)) ++ready;
         const Json& waiting = At(statuses[0], {"state", "waiting"});
         const std::string message = GetString(waiting, "message");
-        if (!message.empty()) trouble = GetString(waiting, "reason") + ": " + message;
+        if (!message.empty()) {
+          trouble = kube::NameOf(pod) + ": " + GetString(waiting, "reason") + ": " + message;
+        }
       }
     }
     progress_.Detail(std::to_string(ready) + " of " + std::to_string(plan_.executors));
     if (ready >= plan_.executors) return true;
+    if (trouble != std::exchange(trouble_before, trouble)) trouble_since = clock_.Now();
+    if (!trouble.empty() && trouble != told && clock_.Now() - trouble_since >= kTroubleLasts) {
+      progress_.Note(trouble);
+      told = trouble;
+    }
     if (!trouble.empty()) return Unavailable(trouble);
     return false;
   });

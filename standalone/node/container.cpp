@@ -80,17 +80,6 @@ DataLookup LookupIn(kube::Client& client, const PodSpec& pod) {
   };
 }
 
-// Named ports of the pod, its probes' ports, and for an executor the three of the architecture.
-std::vector<int> ForwardedPorts(const PodSpec& pod) {
-  std::vector<int> ports = pod.ports;
-  if (pod.readiness) ports.push_back(pod.readiness->port);
-  if (pod.liveness) ports.push_back(pod.liveness->port);
-  ports.insert(ports.end(), {8443, 8081, 9464});
-  std::sort(ports.begin(), ports.end());
-  ports.erase(std::unique(ports.begin(), ports.end()), ports.end());
-  return ports;
-}
-
 bool HasToken(const PodSpec& pod) {
   return std::any_of(pod.volumes.begin(), pod.volumes.end(), [](const VolumeSpec& volume) {
     return std::any_of(volume.sources.begin(), volume.sources.end(), [](const VolumeSpec& source) {
@@ -116,6 +105,16 @@ std::optional<CannotStart> CheckImage(const NodeContext& context, const PodSpec&
 }
 
 }  // namespace
+
+std::vector<int> PodPorts(const PodSpec& pod) {
+  std::vector<int> ports = pod.ports;
+  if (pod.readiness) ports.push_back(pod.readiness->port);
+  if (pod.liveness) ports.push_back(pod.liveness->port);
+  if (pod.component == "executor") ports.insert(ports.end(), {8443, 8081, 9464});
+  std::sort(ports.begin(), ports.end());
+  ports.erase(std::unique(ports.begin(), ports.end()), ports.end());
+  return ports;
+}
 
 bool RunsInMachine(const NodeContext& context, const PodSpec& pod) {
   return context.mode.mode == NodeMode::kUml && pod.component == "executor";
@@ -286,8 +285,8 @@ Status Container::TakeOver(const PodSpec& pod, const std::string& address) {
 }
 
 Status Container::Forward(const PodSpec& pod, const std::string& address) {
-  ENVICUTOR_RETURN_IF_ERROR(context_.forwarder->Add(
-      uid_, {address, ForwardedPorts(pod), process_->network(), kGuestAddress}));
+  ENVICUTOR_RETURN_IF_ERROR(
+      context_.forwarder->Add(uid_, {address, PodPorts(pod), process_->network(), kGuestAddress}));
   forwarded_ = true;
   return OkStatus();
 }

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "common/base/status.h"
 #include "common/base/unique_fd.h"
@@ -82,6 +83,8 @@ class Container {
                                                 const std::string& pod_dir,
                                                 const std::string& address,
                                                 const DataLookup& lookup);
+// Where the pod listens: its named ports, its probes', and an executor's three, in order.
+[[nodiscard]] std::vector<int> PodPorts(const PodSpec& pod);
 [[nodiscard]] bool RunsInMachine(const NodeContext& context, const PodSpec& pod);
 
 }  // namespace envicutor::standalone

@@ -15,6 +15,7 @@
 #include <system_error>
 #include <vector>
 
+#include "common/base/encoding.h"
 #include "common/base/file.h"
 
 namespace envicutor::standalone {
@@ -132,7 +133,7 @@ int64_t MachineMemoryBytes(int64_t pod_limit) {
   return (limit + limit / 32 + kKernelBytes) / kPage * kPage;
 }
 
-Result<PodGroups> PodGroups::Make() {
+Result<PodGroups> PodGroups::Make(const std::string& node_dir) {
   ENVICUTOR_ASSIGN(const std::string own, OwnGroup());
   // A group with processes cannot hand controllers down, except the root.
   if (own != kRoot) {
@@ -140,7 +141,7 @@ Result<PodGroups> PodGroups::Make() {
     ENVICUTOR_RETURN_IF_ERROR(WriteControl(own + "/node/cgroup.procs", std::to_string(::getpid())));
   }
   PodGroups groups;
-  groups.base_ = own + "/envicutor-pods";
+  groups.base_ = own + "/envicutor-pods-" + Sha256Hex(node_dir).substr(0, 12);
   for (const char* controller : {"+memory", "+pids"}) {
     ENVICUTOR_RETURN_IF_ERROR(WriteControl(own + "/cgroup.subtree_control", controller));
   }

@@ -35,8 +35,9 @@ struct ModeDecision {
 class PodGroups {
  public:
   // Moves this process into a leaf of its group and hands memory, pids, cpu (where there) down.
-  // Groups that a dead predecessor left stay: their containers may live.
-  [[nodiscard]] static Result<PodGroups> Make();
+  // Groups that a dead predecessor of the same `node_dir` left stay: their containers may live.
+  // Those of other nodes in the same group are theirs.
+  [[nodiscard]] static Result<PodGroups> Make(const std::string& node_dir);
   PodGroups() = default;
 
   [[nodiscard]] bool enabled() const { return !base_.empty(); }
@@ -52,7 +53,7 @@ class PodGroups {
   static void RemoveGroup(const std::string& folder);
 
  private:
-  std::string base_;  // .../pods
+  std::string base_;  // .../envicutor-pods-NODE
 };
 
 }  // namespace envicutor::standalone

@@ -73,7 +73,7 @@ class Node {
     log::Info("node mode", {{"mode", context_.mode.mode == NodeMode::kUml ? "uml" : "host"},
                             {"why", context_.mode.explanation}});
     if (context_.mode.groups) {
-      auto groups = PodGroups::Make();
+      auto groups = PodGroups::Make(base);
       if (groups.ok()) {
         context_.groups = std::move(*groups);
       } else {

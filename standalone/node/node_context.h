@@ -3,12 +3,15 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <optional>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "common/base/clock.h"
+#include "common/base/status.h"
 #include "common/kube/client.h"
 #include "common/kube/recorder.h"
 #include "standalone/node/forwarder.h"
@@ -19,9 +22,10 @@ namespace envicutor::standalone {
 // Indexes N of the pods' addresses 127.77.SUBNET.N. Thread-safe.
 class AddressPool {
  public:
-  // `wanted` if it is free or reserved (what a pod had before the node's restart), else any that is
-  // neither.
-  [[nodiscard]] std::optional<int> Take(int wanted = 0);
+  // `wanted` if it is free or reserved (what a pod had before the node's restart), else the first
+  // that is neither and `usable` (nullptr: all are). `usable` is called with the pool locked.
+  [[nodiscard]] std::optional<int> Take(int wanted = 0,
+                                        const std::function<bool(int)>& usable = nullptr);
   void Give(int index);
   // Kept for the one that wants exactly this, until ForgetReserved.
   void Reserve(int index);
@@ -29,12 +33,18 @@ class AddressPool {
   [[nodiscard]] static std::string Address(int index, int subnet = 0) {
     return "127.77." + std::to_string(subnet) + "." + std::to_string(index);
   }
+  // "127.77.0.2 to 127.77.0.250"
+  [[nodiscard]] static std::string Range(int subnet);
 
  private:
   std::mutex mutex_;
   std::set<int> taken_;
   std::set<int> reserved_;
 };
+
+// OK when nobody listens on any of `ports` at `address` now; else Unavailable, which names the
+// port.
+[[nodiscard]] Status CheckPortsFree(const std::string& address, const std::vector<int>& ports);
 
 // Wakes those who follow logs. Thread-safe.
 class LogHub {

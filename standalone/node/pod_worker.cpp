@@ -243,20 +243,47 @@ void PodWorker::BeginTermination(Duration grace) {
   container_->Terminate();
 }
 
-void PodWorker::StartContainer() {
-  if (address_index_ == 0) {
-    state_.waiting_message = "all pod addresses of this node are in use";
-    next_start_ = context_.clock->Now() + kRestartBase;
-    if (const auto index = context_.addresses.Take()) {
-      address_index_ = *index;
-      addresses_.pod_ip = AddressPool::Address(*index, context_.pod_subnet);
-      prober_ = std::make_unique<HttpProber>(addresses_.pod_ip);
-    } else {
-      return;
-    }
+Status PodWorker::FindAddress() {
+  const std::vector<int> ports = PodPorts(*spec_);
+  const std::string before = addresses_.pod_ip;
+  Status in_use;
+  if (address_index_ > 0) {
+    in_use = CheckPortsFree(before, ports);
+    if (in_use.ok()) return OkStatus();
   }
+  const auto index = context_.addresses.Take(0, [&](int free) {
+    const Status found = CheckPortsFree(AddressPool::Address(free, context_.pod_subnet), ports);
+    if (!found.ok()) in_use = found;
+    return found.ok();
+  });
+  if (!index) {
+    return Unavailable(
+        "no pod address of this node is free, of " + AddressPool::Range(context_.pod_subnet) +
+        (in_use.ok() ? "" : "; the last: " + in_use.message()) +
+        ". `ss -ltnp` says who listens there: end what listens on these ports of all addresses");
+  }
+  if (address_index_ > 0) {
+    context_.addresses.Give(address_index_);
+    log::Info("the pod's address is in use by others, it gets another",
+              {{"pod", spec_->name},
+               {"address", AddressPool::Address(*index, context_.pod_subnet)},
+               {"before", before},
+               {"error", in_use.message()}});
+  }
+  address_index_ = *index;
+  addresses_.pod_ip = AddressPool::Address(*index, context_.pod_subnet);
+  prober_ = std::make_unique<HttpProber>(addresses_.pod_ip);
+  return OkStatus();
+}
+
+void PodWorker::StartContainer() {
   CannotStart why;
-  container_ = Container::Start(context_, *spec_, pod_dir_, addresses_.pod_ip, &why);
+  const Status found = FindAddress();
+  if (!found.ok()) {
+    why = {"CreateContainerError", found.message()};
+  } else {
+    container_ = Container::Start(context_, *spec_, pod_dir_, addresses_.pod_ip, &why);
+  }
   if (container_) {
     state_.step = PodState::Step::kWaiting;
     state_.waiting_reason = "ContainerCreating";
@@ -267,7 +294,8 @@ void PodWorker::StartContainer() {
   state_.step = PodState::Step::kWaiting;
   state_.waiting_reason = why.reason;
   state_.waiting_message = why.message;
-  next_start_ = context_.clock->Now() + backoff_.Next();
+  // Who waits for an address gets one soon after it is free.
+  next_start_ = context_.clock->Now() + (found.ok() ? backoff_.Next() : kRestartBase);
 }
 
 void PodWorker::HandleEnd(const ContainerEnd& end) {

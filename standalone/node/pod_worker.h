@@ -51,6 +51,8 @@ class PodWorker {
   // One round: what is due now. False when the pod is done with.
   bool Step();
   void BeginTermination(Duration grace);
+  // An address whose ports are free for this pod. Another node of this machine has its own pods'.
+  [[nodiscard]] Status FindAddress();
   void StartContainer();
   void HandleEnd(const ContainerEnd& end);
   void RunProbes();

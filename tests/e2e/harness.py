@@ -43,10 +43,10 @@ class Cluster:
         self.kubeconfig = str(self.data / "kubeconfig")
         self.up()
 
-    def up(self):
+    def up(self, *more):
         subprocess.run(
             [BIN / "envicutor", "up", "--data-dir", self.data, "--kubeconfig", self.kubeconfig,
-             "--port", "0", "--detach", "--sandbox", SANDBOX],
+             "--port", "0", "--detach", "--sandbox", SANDBOX, *more],
             check=True, timeout=300)
 
     def down(self):

@@ -2,11 +2,17 @@
 
 import json
 import os
+import select
+import shutil
+import socket
 import subprocess
+import tempfile
+import time
+from pathlib import Path
 
 import pytest
 
-from harness import BIN, of
+from harness import BIN, Cluster, of
 from history import executors_of
 from waiting import until
 
@@ -94,6 +100,60 @@ def test_down_leaves_only_data_and_up_continues(cluster):
     again = cluster.get("submission", kept)
     assert again["status"]["verdict"] == "Accepted"
     assert cluster.run_one(of("bash", "echo after"))["status"]["verdict"] == "Accepted"
+
+
+def addresses(cluster):
+    return {pod["status"]["podIP"]
+            for pod in cluster.list("pods", "envicutor-executors", "app.kubernetes.io/component=executor")}
+
+
+def test_two_of_them_run_beside_each_other(cluster):
+    if cluster.given:
+        pytest.skip("a given cluster is not ours to have a neighbour")
+    before = until(lambda: containers(cluster), 60, "executors are ready")
+    second = Cluster()
+    second.data = Path(tempfile.mkdtemp(prefix="envicutor-e2e-second-", dir="/var/tmp"))
+    second.kubeconfig = str(second.data / "kubeconfig")
+    # What is downloaded at a first start is there already.
+    (second.data / "store").mkdir()
+    (second.data / "store" / "nixpkgs").symlink_to(cluster.data / "store" / "nixpkgs")
+    try:
+        second.up("--slots", "1")
+        assert containers(second), "its executors are ready"
+        assert not addresses(cluster) & addresses(second), addresses(second)
+        # Its operator has reached them: with certificates of its own, so they are its own.
+        second.kubectl("wait", "--for=condition=Ready", "executorpool/default", "--timeout=30s")
+    finally:
+        second.down()
+        shutil.rmtree(second.data)
+    assert containers(cluster) == before, "the first one's were left alone"
+    assert cluster.run_one(of("bash", "echo alone"))["status"]["verdict"] == "Accepted"
+
+
+def read_until(pipe, text, seconds):
+    """What comes out of the pipe up to `text`."""
+    got, deadline = "", time.monotonic() + seconds
+    while text not in got:
+        ready, _, _ = select.select([pipe], [], [], max(0, deadline - time.monotonic()))
+        chunk = os.read(pipe.fileno(), 65536).decode() if ready else ""
+        assert chunk, f"no {text!r} in {seconds} s: {got}"
+        got += chunk
+    return got
+
+
+def test_up_names_a_port_that_no_address_has_free(cluster):
+    if cluster.given:
+        pytest.skip("a given cluster is not ours to stop")
+    cluster.down()
+    with socket.socket() as everywhere:
+        everywhere.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        everywhere.bind(("0.0.0.0", 8081))
+        everywhere.listen()
+        up = subprocess.Popen([BIN / "envicutor", "up", "--data-dir", cluster.data, "--detach"], stdout=subprocess.PIPE)
+        said = read_until(up.stdout, "of all addresses\n", 60)
+    assert "no pod address" in said and "port 8081 of 127.77.0." in said and "ss -ltnp" in said, said
+    read_until(up.stdout, "Envicutor is ready", 60)
+    assert up.wait(60) == 0
 
 
 def test_up_twice_says_so(cluster):

@@ -1,11 +1,15 @@
 // Small parts of the node: placing pods, logs, probes, plans, memory of a machine.
+#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 #include <cstdlib>
 #include <filesystem>
 
 #include "common/base/file.h"
+#include "common/base/unique_fd.h"
 #include "standalone/node/binder.h"
 #include "standalone/node/host.h"
 #include "standalone/node/log_file.h"
@@ -150,6 +154,33 @@ TEST(AddressPoolTest, KeepsWhatAPodHadIfItIsFree) {
   pool.Give(9);
   EXPECT_EQ(pool.Take(9), 9);
   EXPECT_EQ(AddressPool::Address(2), "127.77.0.2");
+}
+
+TEST(AddressPoolTest, TakesTheFirstThatIsUsable) {
+  AddressPool pool;
+  const auto from_five = [](int index) { return index >= 5; };
+  EXPECT_EQ(pool.Take(0, from_five), 5);
+  EXPECT_EQ(pool.Take(0, from_five), 6);
+  EXPECT_EQ(pool.Take(), 2);  // what was not usable for one is not taken
+  EXPECT_EQ(pool.Take(0, [](int) { return false; }), std::nullopt);
+}
+
+TEST(PortsTest, AListenersPortIsNotFreeOnItsAddressOnly) {
+  const UniqueFd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  ::inet_pton(AF_INET, "127.77.9.8", &address.sin_addr);
+  socklen_t length = sizeof(address);
+  ASSERT_EQ(::bind(listener.get(), reinterpret_cast<sockaddr*>(&address), length), 0);
+  ASSERT_EQ(::listen(listener.get(), 1), 0);
+  ::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &length);
+  const int port = ntohs(address.sin_port);
+  const Status taken = CheckPortsFree("127.77.9.8", {port});
+  EXPECT_EQ(taken.code(), Code::kUnavailable);
+  EXPECT_THAT(taken.message(), HasSubstr("port " + std::to_string(port) + " of 127.77.9.8"));
+  EXPECT_TRUE(CheckPortsFree("127.77.9.7", {port}).ok());
+  EXPECT_TRUE(CheckPortsFree("127.77.9.8", {}).ok());
+  EXPECT_EQ(CheckPortsFree("nowhere", {port}).code(), Code::kInvalidArgument);
 }
 
 }  // namespace

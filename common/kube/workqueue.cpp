@@ -6,6 +6,7 @@
 #include <map>
 #include <mutex>
 #include <set>
+#include <thread>
 #include <unordered_map>
 #include <utility>
 
@@ -57,11 +58,13 @@ class Queue final : public WorkQueue {
 
   void Add(const std::string& key) override {
     const std::scoped_lock lock(mutex_);
+    NoteAsked(key, Again::kAtOnce);
     AddLocked(key, clock_.Now());
   }
 
   void AddAfter(const std::string& key, Duration delay) override {
     const std::scoped_lock lock(mutex_);
+    NoteAsked(key, delay > Duration::zero() ? Again::kLater : Again::kAtOnce);
     AddAfterLocked(key, delay);
   }
 
@@ -89,6 +92,8 @@ class Queue final : public WorkQueue {
   void Undelay(const std::string& key) override {
     const std::scoped_lock lock(mutex_);
     DropDelayed(key);
+    const auto it = working_.find(key);
+    if (it != working_.end() && it->second.again == Again::kLater) it->second.again = Again::kNo;
   }
 
   std::optional<std::string> Get() override {
@@ -125,12 +130,18 @@ class Queue final : public WorkQueue {
     return delayed_.begin()->first;
   }
 
+  Again AskedAgain(const std::string& key) const override {
+    const std::scoped_lock lock(mutex_);
+    const auto it = working_.find(key);
+    return it == working_.end() ? Again::kNo : it->second.again;
+  }
+
   void Done(const std::string& key) override {
     const std::scoped_lock lock(mutex_);
     const auto it = working_.find(key);
     if (it == working_.end()) return;
     const SteadyTime now = clock_.Now();
-    metrics_.work_duration_seconds.Observe(now - it->second);
+    metrics_.work_duration_seconds.Observe(now - it->second.since);
     working_.erase(it);
     if (dirty_.contains(key)) Enqueue(key);
   }
@@ -148,6 +159,19 @@ class Queue final : public WorkQueue {
   }
 
  private:
+  struct Work {
+    SteadyTime since;
+    std::thread::id worker;
+    Again again = Again::kNo;
+  };
+
+  // What others want of a key in work is no wish of its worker's.
+  void NoteAsked(const std::string& key, Again again) {
+    const auto it = working_.find(key);
+    if (it == working_.end() || it->second.worker != std::this_thread::get_id()) return;
+    if (it->second.again != Again::kAtOnce) it->second.again = again;
+  }
+
   void AddLocked(const std::string& key, SteadyTime now) {
     if (shut_down_ || !dirty_.emplace(key, now).second) return;
     metrics_.adds_total.Increment();
@@ -216,7 +240,7 @@ class Queue final : public WorkQueue {
     const auto it = dirty_.find(key);
     metrics_.queue_duration_seconds.Observe(now - it->second);
     dirty_.erase(it);
-    working_.emplace(key, now);
+    working_.emplace(key, Work{now, std::this_thread::get_id()});
     // One notify may have met a worker that found another key: pass it on. And somebody keeps the
     // time while anybody is idle.
     if (!ready_.empty()) {
@@ -232,9 +256,9 @@ class Queue final : public WorkQueue {
     const SteadyTime now = clock_.Now();
     double sum = 0;
     double longest = 0;
-    for (const auto& [key, since] : working_) {
-      sum += Seconds(now - since);
-      longest = std::max(longest, Seconds(now - since));
+    for (const auto& [key, work] : working_) {
+      sum += Seconds(now - work.since);
+      longest = std::max(longest, Seconds(now - work.since));
     }
     metrics_.unfinished_work_seconds.Set(sum);
     metrics_.longest_running_processor_seconds.Set(longest);
@@ -249,8 +273,8 @@ class Queue final : public WorkQueue {
   size_t idle_ = 0;
   bool timekeeper_ = false;
   std::deque<std::string> ready_;
-  std::unordered_map<std::string, SteadyTime> dirty_;    // wants work; since when
-  std::unordered_map<std::string, SteadyTime> working_;  // since when
+  std::unordered_map<std::string, SteadyTime> dirty_;  // wants work; since when
+  std::unordered_map<std::string, Work> working_;
   std::set<std::pair<SteadyTime, std::string>> delayed_;
   std::unordered_map<std::string, SteadyTime> delayed_at_;
   std::unordered_map<std::string, int> failures_;

@@ -18,6 +18,9 @@ namespace envicutor::kube {
 
 class WorkQueue {
  public:
+  // What the worker on a key asked for that key, on its own thread, since it took it.
+  enum class Again { kNo, kAtOnce, kLater };  // nothing; Add; AddAfter, and no Add
+
   virtual ~WorkQueue() = default;
   virtual void Add(const std::string& key) = 0;
   // A key that already waits for an earlier time keeps that time.
@@ -31,6 +34,8 @@ class WorkQueue {
   [[nodiscard]] virtual std::optional<std::string> TryGet() = 0;
   // When the next delayed key becomes ready: for those who move a fake clock.
   [[nodiscard]] virtual std::optional<SteadyTime> NextReady() const = 0;
+  // Of a key in work, by the thread that took it, before Done.
+  [[nodiscard]] virtual Again AskedAgain(const std::string& key) const = 0;
   virtual void Done(const std::string& key) = 0;
   virtual void ShutDown() = 0;
   [[nodiscard]] virtual size_t Length() const = 0;  // ready keys, without delayed ones

@@ -74,10 +74,10 @@ struct WorkQueueMetrics {
 struct ReconcileMetrics {
   ReconcileMetrics(Registry* registry, const std::string& controller);
 
-  Counter success_total;        // controller_runtime_reconcile_total{result="success"}
+  Counter success_total;        // controller_runtime_reconcile_total{result="success"}: done
   Counter error_total;          // result="error"
-  Counter requeue_total;        // result="requeue"
-  Counter requeue_after_total;  // result="requeue_after"
+  Counter requeue_total;        // result="requeue": well, it asked to be called again at once
+  Counter requeue_after_total;  // result="requeue_after": well, it asked to be called again later
   Counter errors_total;         // controller_runtime_reconcile_errors_total
   Histogram time_seconds;
   Gauge active_workers;

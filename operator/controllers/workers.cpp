@@ -32,7 +32,17 @@ void Workers::Run() {
     metrics_.time_seconds.Observe(std::chrono::steady_clock::now() - start);
     metrics_.active_workers.Add(-1);
     if (status.ok()) {
-      metrics_.success_total.Increment();
+      switch (queue_.AskedAgain(*key)) {
+        case kube::WorkQueue::Again::kNo:
+          metrics_.success_total.Increment();
+          break;
+        case kube::WorkQueue::Again::kAtOnce:
+          metrics_.requeue_total.Increment();
+          break;
+        case kube::WorkQueue::Again::kLater:
+          metrics_.requeue_after_total.Increment();
+          break;
+      }
       queue_.Forget(*key);
     } else {
       metrics_.error_total.Increment();

@@ -30,8 +30,10 @@ MOVED = [
     ("workqueue_queue_duration_seconds_count", 'name="submission"'),
     ("workqueue_work_duration_seconds_count", 'name="submission"'),
     ("controller_runtime_reconcile_total", 'controller="submission"', 'result="success"'),
+    ("controller_runtime_reconcile_total", 'controller="submission"', 'result="requeue_after"'),
     ("controller_runtime_reconcile_time_seconds_count", 'controller="submission"'),
     ("rest_client_requests_total", 'code="200"', 'method="PATCH"'),
+    ("rest_client_requests_total", 'code="200"', 'method="PUT"'),
 ]
 # Those that stand still in a quiet system, and are there all the same.
 THERE = [

@@ -50,6 +50,32 @@ TEST_F(WorkQueueTest, KeyAddedDuringItsWorkComesBackAfterwardsOnce) {
   EXPECT_EQ(std::nullopt, queue->TryGet());
 }
 
+TEST_F(WorkQueueTest, KnowsWhatTheWorkerOnAKeyAskedForIt) {
+  using Again = WorkQueue::Again;
+  const auto queue = Make();
+  queue->Add("a");
+  queue->Add("b");
+  EXPECT_EQ(Again::kNo, queue->AskedAgain("a")) << "not in work";
+  EXPECT_EQ("a", queue->TryGet());
+  EXPECT_EQ(Again::kNo, queue->AskedAgain("a"));
+  std::thread([&] { queue->Add("a"); }).join();
+  EXPECT_EQ(Again::kNo, queue->AskedAgain("a")) << "an event's wish is not the worker's";
+  queue->AddAfter("b", seconds(1));
+  EXPECT_EQ(Again::kNo, queue->AskedAgain("a")) << "another key";
+  queue->AddAfter("a", seconds(1));
+  EXPECT_EQ(Again::kLater, queue->AskedAgain("a"));
+  queue->Undelay("a");
+  EXPECT_EQ(Again::kNo, queue->AskedAgain("a")) << "taken back";
+  queue->AddAfter("a", seconds(1));
+  queue->Add("a");
+  queue->AddAfter("a", seconds(2));
+  EXPECT_EQ(Again::kAtOnce, queue->AskedAgain("a")) << "the sooner counts";
+  queue->Done("a");
+  EXPECT_EQ("b", queue->TryGet());
+  EXPECT_EQ("a", queue->TryGet());
+  EXPECT_EQ(Again::kNo, queue->AskedAgain("a")) << "of an earlier work";
+}
+
 TEST_F(WorkQueueTest, DelayedKeysComeInTimeAndTheEarliestTimeCounts) {
   const auto queue = Make();
   queue->AddAfter("a", seconds(10));

@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
+
 #include "common/base/clock.h"
 #include "tests/unit/operator/fakes.h"
 #include "tests/unit/operator/submissions.h"
@@ -93,6 +97,122 @@ TEST_F(TtlTest, AnotherDefaultCountsForThoseThatAreThere) {
   EXPECT_EQ(ttl_.Sweep(10), begin + std::chrono::seconds(20));
   ttl_.SetDefault(1000);
   EXPECT_EQ(ttl_.Sweep(10), begin + std::chrono::seconds(50));
+}
+
+// An API server whose deletes are slow: each waits until so many are on their way at a time.
+class SlowDeletes final : public kube::Client {
+ public:
+  Result<Json> Get(const kube::ResourceType&, const std::string&, const std::string&) override {
+    return nothing_else_;
+  }
+  Result<kube::List> ListAll(const kube::ResourceType&, const std::string&,
+                             const kube::ListOptions&) override {
+    return nothing_else_;
+  }
+  Result<Json> Create(const kube::ResourceType&, const std::string&, const Json&) override {
+    return nothing_else_;
+  }
+  Result<Json> Update(const kube::ResourceType&, const Json&, const std::string&) override {
+    return nothing_else_;
+  }
+  Result<Json> Patch(const kube::ResourceType&, const std::string&, const std::string&,
+                     kube::PatchType, const Json&, const std::string&) override {
+    return nothing_else_;
+  }
+  Status Watch(const kube::ResourceType&, const std::string&, const kube::WatchOptions&,
+               const std::function<bool(kube::WatchEvent)>&, std::stop_token) override {
+    return nothing_else_;
+  }
+  Result<std::string> GetRaw(const std::string&) override { return nothing_else_; }
+  Status Delete(const kube::ResourceType&, const std::string&, const std::string&,
+                const DeleteOptions&) override {
+    std::unique_lock lock(mutex_);
+    most_ = std::max(most_, ++now_);
+    changed_.notify_all();
+    changed_.wait(lock, [this] { return open_; });
+    --now_;
+    ++done_;
+    changed_.notify_all();
+    return OkStatus();
+  }
+  bool WaitForAtOnce(int count) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, std::chrono::seconds(30), [&] { return now_ >= count; });
+  }
+  bool WaitForDone(int count) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, std::chrono::seconds(30), [&] { return done_ >= count; });
+  }
+  // Those that wait go on, and so do all after them.
+  void Open() {
+    const std::lock_guard lock(mutex_);
+    open_ = true;
+    changed_.notify_all();
+  }
+  int most() {
+    const std::lock_guard lock(mutex_);
+    return most_;
+  }
+
+ private:
+  const Status nothing_else_{Code::kUnimplemented, "only deletes"};
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int now_ = 0;
+  int done_ = 0;
+  int most_ = 0;
+  bool open_ = false;
+};
+
+class TtlThreadsTest : public ::testing::Test {
+ protected:
+  void Finished(int count) {
+    for (int i = 0; i < count; ++i) {
+      Json submission = testing::Submission("s" + std::to_string(made_++), Json::object());
+      submission["status"] = {{"phase", "Completed"},
+                              {"completionTime", FormatRfc3339(clock_.WallNow())}};
+      ttl_.Finished(submission);
+    }
+  }
+
+  FakeClock clock_;
+  SlowDeletes client_;
+  TtlCollector ttl_{client_, clock_, 100};
+  int made_ = 0;
+};
+
+TEST_F(TtlThreadsTest, TwelveAtATimeOnceTheFirstIsLate) {
+  Finished(40);
+  clock_.Advance(std::chrono::seconds(110));
+  ttl_.Start();
+  EXPECT_TRUE(client_.WaitForAtOnce(12));
+  client_.Open();
+  EXPECT_TRUE(client_.WaitForDone(40));
+  EXPECT_EQ(client_.most(), 12);
+}
+
+TEST_F(TtlThreadsTest, FourAtATimeAreEnoughForWhatIsOnTime) {
+  Finished(12);
+  clock_.Advance(std::chrono::seconds(100));
+  ttl_.Start();
+  EXPECT_TRUE(client_.WaitForAtOnce(4));
+  client_.Open();
+  EXPECT_TRUE(client_.WaitForDone(12));
+  EXPECT_EQ(client_.most(), 4);
+}
+
+TEST_F(TtlThreadsTest, OneThatIsDueSoonerIsNotSleptThrough) {
+  client_.Open();
+  Finished(1);
+  ttl_.Start();
+  for (int i = 1; i <= 3; ++i) {
+    Json sooner = testing::Submission("now" + std::to_string(i), {{"ttlSecondsAfterFinished", 0}});
+    sooner["status"] = {{"phase", "Failed"}, {"completionTime", FormatRfc3339(clock_.WallNow())}};
+    ttl_.Finished(sooner);
+    EXPECT_TRUE(client_.WaitForDone(i));
+  }
+  EXPECT_EQ(ttl_.size(), 1U);
 }
 
 }  // namespace

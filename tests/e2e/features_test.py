@@ -11,6 +11,7 @@ import zipfile
 import pytest
 
 from harness import BIN, differences, of, output, submission, unique
+from waiting import until
 
 
 def status(cluster, spec, **kwargs):
@@ -275,22 +276,19 @@ def test_only_the_closure_is_visible(cluster):
 # Life -------------------------------------------------------------------------------------------------
 
 
-def wait_phase(cluster, name, phases, timeout=60):
-    deadline = time.monotonic() + timeout
-    while time.monotonic() < deadline:
-        got = cluster.get("submission", name).get("status", {})
-        if got.get("phase") in phases:
-            return got
-        time.sleep(0.2)
-    raise AssertionError(f"{name} did not become {phases}: {got}")
+def wait_phase(cluster, name, phase, timeout=60):
+    """Its status then: told by a watch, so that nothing of a short phase is missed."""
+    cluster.kubectl("wait", f"submission/{name}", f"--for=jsonpath={{.status.phase}}={phase}", f"--timeout={timeout}s",
+                    timeout=timeout + 30)
+    return cluster.get("submission", name)["status"]
 
 
 def test_progress_and_cancel(cluster):
     name = unique("cancel")
     cluster.create([submission(name, of("bash", "sleep 9"))])
-    wait_phase(cluster, name, ["Running"])
+    wait_phase(cluster, name, "Running")
     cluster.kubectl("patch", "submission", name, "--type=merge", "-p", '{"spec":{"cancel":true}}')
-    got = wait_phase(cluster, name, ["Cancelled"], 15)
+    got = wait_phase(cluster, name, "Cancelled", 15)
     assert {c["type"]: c["status"] for c in got["conditions"]}["Finished"] == "True"
 
 
@@ -300,13 +298,13 @@ def test_cancel_only_goes_one_way(cluster):
     back = cluster.kubectl("patch", "submission", name, "--type=merge", "-p", '{"spec":{"cancel":false}}',
                            check=False)
     assert back.returncode != 0, "cancel went from true to false"
-    wait_phase(cluster, name, ["Cancelled"])
+    wait_phase(cluster, name, "Cancelled")
 
 
 def test_delete_while_running_stops_it(cluster):
     name = unique("delete")
     cluster.create([submission(name, of("bash", "sleep 9"))])
-    wait_phase(cluster, name, ["Running"])
+    wait_phase(cluster, name, "Running")
     started = time.monotonic()
     cluster.kubectl("delete", "submission", name, "--wait=true", timeout=60)
     assert time.monotonic() - started < 8, "deleting waited for the program"
@@ -343,14 +341,11 @@ def test_runtime_edit_keeps_the_old_one_serving(cluster):
     cluster.apply_runtime(obj)
     broken = {**spec, "environment": {"shell": "{ no nix"}}
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps({**obj, "spec": broken}))
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+
+    def refused():
         built = [c for c in cluster.get("runtime", runtime)["status"]["conditions"] if c["type"] == "Built"]
-        if built and built[0]["status"] == "False" and built[0].get("observedGeneration") == 2:
-            break
-        time.sleep(0.3)
-    else:
-        raise AssertionError(cluster.get("runtime", runtime)["status"])
+        return built and built[0]["status"] == "False" and built[0].get("observedGeneration") == 2
+    until(refused, 60, "the broken edit is refused")
     assert status(cluster, of(runtime, "echo old"))["verdict"] == "Accepted"
     cluster.kubectl("delete", "runtime", runtime, timeout=60)
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "standalone/apiserver/core/members.h"
+
 namespace envicutor::standalone {
 namespace {
 
@@ -14,11 +16,30 @@ constexpr size_t kMaxCopiedBytes = 1536U << 10U;
 // double it each time.
 constexpr int kMaxDepth = 128;
 
-bool DeeperThan(const Json& value, int depth) {
+// What is moved is copied and looked through, and in a list an element moves all behind it: a few
+// bytes of a patch could keep a processor busy for minutes with what the object has already.
+constexpr size_t kMaxMovedValues = 500'000;
+constexpr size_t kMaxShiftedElements = 2'000'000;
+// A merge patch of more members goes through the object once.
+constexpr size_t kMembersOneByOne = 64;
+
+// Adds the number of values in `value`, itself included.
+bool DeeperThan(const Json& value, int depth, size_t* values) {
+  ++*values;
   if (!value.is_structured()) return false;
   if (depth == 0) return true;
   return std::any_of(value.begin(), value.end(),
-                     [&](const Json& item) { return DeeperThan(item, depth - 1); });
+                     [&](const Json& item) { return DeeperThan(item, depth - 1, values); });
+}
+
+// How many elements lie in the list that `path` points into; 0 where it is none.
+size_t ElementsAround(const Json& root, const std::string& path) {
+  const Json::json_pointer pointer(path);
+  if (pointer.empty() || pointer.back() == "-") return 0;
+  const Json::json_pointer parent = pointer.parent_pointer();
+  if (!root.contains(parent)) return 0;
+  const Json& list = root.at(parent);
+  return list.is_array() ? list.size() : 0;
 }
 
 ApiError TooDeep() {
@@ -45,6 +66,8 @@ ApiResult<Json> ApplyJsonPatch(const Json& target, const Json& operations) {
   }
   Json result = target;
   size_t copied = 0;
+  size_t moved = 0;
+  size_t shifted = 0;
   for (const Json& operation : operations) {
     if (!operation.is_object() || !At(operation, {"op"}).is_string() ||
         !At(operation, {"path"}).is_string()) {
@@ -60,9 +83,20 @@ ApiResult<Json> ApplyJsonPatch(const Json& target, const Json& operations) {
     try {
       if (op == "copy" || op == "move") {
         const Json& source = result.at(Json::json_pointer(GetString(operation, "from")));
-        if (DeeperThan(source, kMaxDepth)) return TooDeep();
+        if (DeeperThan(source, kMaxDepth, &moved)) return TooDeep();
         if (op == "copy") copied += DumpJson(source).size();
         if (copied > kMaxCopiedBytes) return TooLargeError("a JSON patch copies too much");
+        if (moved > kMaxMovedValues) {
+          return TooLargeError("a JSON patch moves more than " + std::to_string(kMaxMovedValues) +
+                               " values: make it several");
+        }
+      }
+      if (op == "move") shifted += ElementsAround(result, GetString(operation, "from"));
+      if (op != "test" && op != "replace") shifted += ElementsAround(result, path);
+      if (shifted > kMaxShiftedElements) {
+        return TooLargeError("a JSON patch shifts more than " +
+                             std::to_string(kMaxShiftedElements) +
+                             " elements of lists: replace the whole list");
       }
       result.patch_inplace(Json::array({operation}));
     } catch (const Json::exception& error) {
@@ -73,7 +107,8 @@ ApiResult<Json> ApplyJsonPatch(const Json& target, const Json& operations) {
       return PatchFailed(op + " operation does not apply: " + path + ": " + error.what());
     }
   }
-  if (DeeperThan(result, kMaxDepth)) return TooDeep();
+  size_t values = 0;
+  if (DeeperThan(result, kMaxDepth, &values)) return TooDeep();
   return result;
 }
 
@@ -83,6 +118,14 @@ void ApplyMergePatch(Json* target, const Json& patch) {
     return;
   }
   if (!target->is_object()) *target = Json::object();
+  if (patch.size() > kMembersOneByOne) {
+    ChangeMembers(&target->get_ref<Json::object_t&>(), patch.get_ref<const Json::object_t&>(),
+                  [](Json* member, const Json& value) {
+                    if (!value.is_null()) ApplyMergePatch(member, value);
+                    return !value.is_null();
+                  });
+    return;
+  }
   for (const auto& [key, value] : patch.items()) {
     if (value.is_null()) {
       target->erase(key);

@@ -46,6 +46,10 @@ std::optional<std::string> MergeKey(const std::string& path) {
   return it->second;
 }
 
+// Items are found by looking through their lists: lists of many thousands, patched by as many,
+// would keep a processor busy for minutes.
+constexpr size_t kMaxLookedAt = 5'000'000;
+
 bool IsDirective(const std::string& key) { return key.rfind('$', 0) == 0; }
 
 class Merger {
@@ -69,7 +73,9 @@ class Merger {
     RetainKeys(target, patch);
     for (const auto& [key, value] : patch.items()) {
       if (key.rfind("$deleteFromPrimitiveList/", 0) == 0) {
-        RemoveScalars(target, key.substr(key.find('/') + 1), value);
+        const std::string field = key.substr(key.find('/') + 1);
+        if (!Affords(At(*target, {field}), value)) return TooMuch();
+        RemoveScalars(target, field, value);
       }
     }
     for (const auto& [key, value] : patch.items()) {
@@ -94,7 +100,9 @@ class Merger {
       const std::string field = key.substr(key.find('/') + 1);
       if (patch.contains(field) || !At(*target, {field}).is_array()) continue;
       const auto merge_key = MergeKey(path.empty() ? field : path + "." + field);
-      if (merge_key) Reorder(&(*target)[field], order, *merge_key);
+      if (!merge_key) continue;
+      if (!Affords((*target)[field], order)) return TooMuch();
+      Reorder(&(*target)[field], order, *merge_key);
     }
     return true;
   }
@@ -110,6 +118,17 @@ class Merger {
       }
     }
     *target = std::move(kept);
+  }
+
+  // Before a list of `items` is looked through for each of `wanted`: whether the patch may do so.
+  bool Affords(const Json& items, const Json& wanted) {
+    looked_at_ += (items.size() + wanted.size()) * wanted.size();
+    return looked_at_ <= kMaxLookedAt;
+  }
+  static ApiError TooMuch() {
+    return TooLargeError("a strategic merge patch looks at more than " +
+                         std::to_string(kMaxLookedAt) +
+                         " list items: make it several, or replace the list");
   }
 
   static void RemoveScalars(Json* target, const std::string& field, const Json& values) {
@@ -130,6 +149,7 @@ class Merger {
                        int depth) {
     const std::string merge_key = *MergeKey(path);
     if (!target->is_array()) *target = Json::array();
+    if (!Affords(*target, patch)) return TooMuch();
     if (merge_key.empty()) {
       for (const Json& item : patch) {
         if (std::find(target->begin(), target->end(), item) == target->end()) {
@@ -164,6 +184,7 @@ class Merger {
         }
       }
     }
+    if (!Affords(*target, order)) return TooMuch();
     if (order.is_array()) Reorder(target, order, merge_key);
     return true;
   }
@@ -191,6 +212,8 @@ class Merger {
     *list = Json::array();
     for (auto& [position, item] : ranked) list->push_back(std::move(item));
   }
+
+  size_t looked_at_ = 0;
 };
 
 }  // namespace

@@ -11,9 +11,10 @@ namespace envicutor::standalone {
 
 struct ReadJson {
   Json value;
-  std::string error;                    // "" when it could be read
-  bool too_deep = false;                // then there is no value and no error
-  std::vector<std::string> duplicates;  // "spec.a", in order, at most 100; the last value holds
+  std::string error;      // "" when it could be read
+  bool too_deep = false;  // then there is no value and no error
+  // "spec.a", in order, at most 100 and of each name at most 1 KiB; the last value holds.
+  std::vector<std::string> duplicates;
 };
 
 // `max_depth` is of arrays and objects inside of the outermost one.

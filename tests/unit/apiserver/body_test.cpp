@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "standalone/apiserver/http/accept.h"
+#include "standalone/apiserver/http/json_reader.h"
 #include "standalone/apiserver/http/protobuf.h"
 #include "standalone/apiserver/http/request_info.h"
 
@@ -63,6 +64,48 @@ TEST(Body, DuplicateFieldsAreNamedWithTheirPath) {
   const ApiResult<Body> yaml = DecodeBody("application/yaml", "s:\n  a: 1\n  a: 2\n");
   ASSERT_TRUE(yaml.ok());
   EXPECT_EQ(yaml->duplicate_fields, (std::vector<std::string>{"s.a"}));
+}
+
+TEST(Body, DuplicateFieldsComeInTheOrderOfTheText) {
+  const ReadJson read = ReadClientJson(
+      R"({"z":1,"s":[{"b":1},{"b":1,"b":{"y":[{"x":1,"x":2}],"y":0}}],"z":{"k":1,"k":2},"a":3})",
+      128);
+  EXPECT_EQ(read.error, "");
+  EXPECT_EQ(read.duplicates, (std::vector<std::string>{"s.b", "s.b.y.x", "s.b.y", "z", "z.k"}));
+  EXPECT_EQ(read.value, Json::parse(R"({"a":3,"s":[{"b":1},{"b":{"y":0}}],"z":{"k":2}})"));
+}
+
+TEST(Body, OfManyDuplicatesTheFirstAreNamedAndShortly) {
+  std::string text = "{";
+  const std::string long_key(1U << 20U, 'k');
+  // 300 keys in reverse order, each twice in a row, behind a member with a long name.
+  text += "\"" + long_key + "\":{\"x\":1,\"x\":2}";
+  for (int i = 300; i > 0; --i) {
+    const std::string key = ",\"" + std::to_string(1000 + i) + "\":";
+    text += key + "0" + key + std::to_string(i);
+  }
+  const ReadJson read = ReadClientJson(text + "}", 128);
+  EXPECT_EQ(read.value.size(), 301U);
+  EXPECT_EQ(read.value["1007"], 7);
+  ASSERT_EQ(read.duplicates.size(), 100U);
+  EXPECT_EQ(read.duplicates[0], long_key.substr(0, 1024));
+  EXPECT_EQ(read.duplicates[1], "1300");
+  EXPECT_EQ(read.duplicates[99], "1202");
+  // A value there is only of a text that is whole.
+  const ReadJson cut = ReadClientJson(text, 128);
+  EXPECT_NE(cut.error, "");
+  EXPECT_TRUE(cut.value.is_null());
+  EXPECT_TRUE(cut.duplicates.empty());
+}
+
+TEST(Body, WhatTheFastReaderLeavesIsReadAsNlohmannReadsIt) {
+  for (const std::string text :
+       {"\xEF\xBB\xBF{\"b\":[1,{}],\"a\":{\"d\":null,\"c\":[[],[1e-400]]}}", "\xEF\xBB\xBF[]",
+        "\xEF\xBB\xBF\"x\"", "\xEF\xBB\xBF{}", "[1e-400,[{\"b\":1,\"a\":[2,3],\"b\":true}]]"}) {
+    const ReadJson read = ReadClientJson(text, 128);
+    EXPECT_EQ(read.error, "") << text;
+    EXPECT_EQ(read.value, Json::parse(text)) << text;
+  }
 }
 
 TEST(Protobuf, CutAndForgedMessagesAreRefused) {

@@ -51,6 +51,80 @@ TEST(JsonPatch, AChainCopiedToItsOwnEndDoesNotGrowWithoutBound) {
   EXPECT_EQ(ApplyJsonPatch({{"a", Json::object()}}, operations).error().code, 400);
 }
 
+Json Big(int members) {
+  Json big = Json::object();
+  for (int i = 0; i < members; ++i) big[std::to_string(i)] = i;
+  return big;
+}
+
+TEST(JsonPatch, WhatTheObjectHasAlreadyIsNotMovedWithoutBound) {
+  const Json target = {{"big", Big(20'000)}};
+  Json operations = Json::array();
+  for (int i = 0; i < 20; ++i) {
+    operations.push_back({{"op", "move"}, {"from", "/big"}, {"path", "/other"}});
+    operations.push_back({{"op", "move"}, {"from", "/other"}, {"path", "/big"}});
+  }
+  const ApiResult<Json> refused = ApplyJsonPatch(target, operations);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, 413);
+  operations.erase(operations.begin() + 20, operations.end());
+  const ApiResult<Json> done = ApplyJsonPatch(target, operations);
+  ASSERT_TRUE(done.ok()) << done.error().message;
+  EXPECT_EQ(*done, target);
+}
+
+TEST(JsonPatch, LongListsAreNotShiftedWithoutBound) {
+  Json list = Json::array();
+  for (int i = 0; i < 20'000; ++i) list.push_back(0);
+  const Json target = {{"list", std::move(list)}, {"one", 1}};
+  const Json ends = Json::array({{{"op", "add"}, {"path", "/list/-"}, {"value", 1}},
+                                 {{"op", "replace"}, {"path", "/list/0"}, {"value", 1}},
+                                 {{"op", "test"}, {"path", "/list/0"}, {"value", 1}}});
+  const std::vector<Json> shifts = {
+      {{"op", "add"}, {"path", "/list/0"}, {"value", 1}},
+      {{"op", "remove"}, {"path", "/list/0"}},
+      {{"op", "copy"}, {"from", "/one"}, {"path", "/list/0"}},
+      {{"op", "move"}, {"from", "/list/0"}, {"path", "/one"}},
+  };
+  for (const Json& shift : shifts) {
+    Json operations = Json::array();
+    for (int i = 0; i < 1000; ++i) {
+      operations.push_back(shift);
+      operations.insert(operations.end(), ends.begin(), ends.end());
+    }
+    const ApiResult<Json> refused = ApplyJsonPatch(target, operations);
+    ASSERT_FALSE(refused.ok()) << shift;
+    EXPECT_EQ(refused.error().code, 413) << shift;
+    operations.erase(operations.begin() + 200, operations.end());
+    EXPECT_TRUE(ApplyJsonPatch(target, operations).ok()) << shift;
+  }
+}
+
+TEST(MergePatch, ManyMembersAtOnceAreAsOneByOne) {
+  Json target = Big(300);
+  target["7"] = {{"kept", 1}, {"gone", 2}};
+  Json patch = Json::object();
+  Json wanted = target;
+  for (int i = 250; i < 600; ++i) {
+    const std::string key = std::to_string(i);
+    patch[key] = i % 3 == 0 ? Json() : Json({{"new", i}, {"none", nullptr}});
+    if (i % 3 == 0) {
+      wanted.erase(key);
+    } else {
+      wanted[key] = {{"new", i}};
+    }
+  }
+  patch["7"] = {{"gone", nullptr}};
+  wanted["7"] = {{"kept", 1}};
+  Json from_nothing = "not an object";
+  ApplyMergePatch(&from_nothing, patch);
+  ApplyMergePatch(&target, patch);
+  EXPECT_EQ(target, wanted);
+  EXPECT_EQ(from_nothing["599"], wanted["599"]);
+  EXPECT_FALSE(from_nothing.contains("300"));
+  EXPECT_EQ(from_nothing["7"], Json::object());
+}
+
 TEST(MergePatch, NullRemovesAndListsAreReplaced) {
   Json target = {{"a", {{"b", 1}, {"c", 2}}}, {"list", {1, 2}}};
   ApplyMergePatch(&target, {{"a", {{"b", nullptr}, {"d", 3}}}, {"list", {9}}});
@@ -114,6 +188,35 @@ TEST(StrategicMerge, AnItemWithoutItsMergeKeyIsRefused) {
       Json::object(), {{"spec", {{"containers", Json::array({{{"image", "x"}}})}}}});
   ASSERT_FALSE(result.ok());
   EXPECT_EQ(result.error().code, 400);
+}
+
+TEST(StrategicMerge, ListsOfManyThousandsByAsManyAreRefused) {
+  const auto items = [](int first, int count) {
+    Json list = Json::array();
+    for (int i = 0; i < count; ++i) list.push_back({{"name", std::to_string(first + i)}});
+    return list;
+  };
+  const auto scalars = [](int count) {
+    Json list = Json::array();
+    for (int i = 0; i < count; ++i) list.push_back(std::to_string(i));
+    return list;
+  };
+  const Json target = {{"spec", {{"containers", items(0, 3000)}}},
+                       {"metadata", {{"finalizers", scalars(3000)}}}};
+  const std::vector<Json> patches = {
+      {{"spec", {{"containers", items(3000, 3000)}}}},
+      {{"spec", {{"$setElementOrder/containers", items(0, 3000)}}}},
+      {{"spec", {{"containers", Json::array()}, {"$setElementOrder/containers", items(0, 3000)}}}},
+      {{"metadata", {{"finalizers", scalars(3000)}}}},
+      {{"metadata", {{"$deleteFromPrimitiveList/finalizers", scalars(3000)}}}},
+  };
+  for (const Json& patch : patches) {
+    const ApiResult<Json> refused = ApplyStrategicMergePatch(target, patch);
+    ASSERT_FALSE(refused.ok()) << DumpJson(patch).substr(0, 80);
+    EXPECT_EQ(refused.error().code, 413);
+  }
+  EXPECT_TRUE(
+      ApplyStrategicMergePatch(target, {{"spec", {{"containers", items(2900, 1000)}}}}).ok());
 }
 
 }  // namespace

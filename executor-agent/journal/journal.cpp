@@ -9,6 +9,7 @@
 
 #include "common/base/file.h"
 #include "common/base/log.h"
+#include "executor-agent/journal/files.h"
 #include "executor-agent/journal/format.h"
 
 namespace envicutor::agent {
@@ -16,32 +17,24 @@ namespace {
 
 using journal::EncodeKey;
 using journal::EncodeRecord;
+using journal::PathIn;
 using journal::RecordType;
 
-// Twice the most that may be live, plus what compaction lets grow.
+// Twice the most that may be live, what compaction lets grow, and as much again while it is on the
+// way.
 size_t MaxFileBytes(const JournalOptions& options) {
   return 4 * options.max_live_bytes + options.compact_bytes + journal::kMaxPayloadBytes;
 }
-
-std::string PathIn(const JournalOptions& options, std::string_view name) {
-  return options.dir + '/' + std::string(name);
-}
-
-Status WriteAll(int fd, std::string_view bytes) {
-  while (!bytes.empty()) {
-    const ssize_t n = ::write(fd, bytes.data(), bytes.size());
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return ErrnoStatus(errno, "write to the journal");
-    bytes.remove_prefix(static_cast<size_t>(n));
-  }
-  return OkStatus();
+// Over it no run is taken: there must be room for the results of those that were.
+size_t MaxBytesToAccept(const JournalOptions& options) {
+  return 3 * options.max_live_bytes + options.compact_bytes;
 }
 
 }  // namespace
 
 Result<std::unique_ptr<Journal>> Journal::Open(JournalOptions options) {
   std::unique_ptr<Journal> journal(new Journal(std::move(options)));
-  const std::string lock_path = PathIn(journal->options_, "lock");
+  const std::string lock_path = PathIn(journal->options_.dir, "lock");
   journal->lock_ = UniqueFd(::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!journal->lock_.valid()) return ErrnoStatus(errno, "open " + lock_path);
   if (::flock(journal->lock_.get(), LOCK_EX | LOCK_NB) != 0) {
@@ -60,7 +53,9 @@ Journal::~Journal() {
 }
 
 Status Journal::Recover() {
-  const std::string path = PathIn(options_, "journal");
+  const std::string path = PathIn(options_.dir, journal::kName);
+  // Of a compaction that the predecessor's death cut short.
+  (void)::unlink(PathIn(options_.dir, journal::kNextName).c_str());
   std::string bytes;
   Result<std::string> read = ReadFile(path, MaxFileBytes(options_));
   if (read.ok()) {
@@ -93,23 +88,20 @@ Status Journal::Recover() {
     live_[run->result.uid] = {run->attempt, std::move(record)};
     recovery_.results.push_back(std::move(run->result));
   }
-  return Rewrite(content);
-}
-
-Status Journal::Rewrite(const std::string& content) {
-  const std::string path = PathIn(options_, "journal");
   ENVICUTOR_RETURN_IF_ERROR(WriteFileAtomic(path, content, 0600));
-  UniqueFd fd(::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
-  if (!fd.valid()) return ErrnoStatus(errno, "open " + path);
-  fd_ = std::move(fd);
+  fd_ = UniqueFd(::open(path.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC));
+  if (!fd_.valid()) return ErrnoStatus(errno, "open " + path);
   file_bytes_ = content.size();
-  synced_ = written_;
-  clean_.notify_all();
   return OkStatus();
 }
 
 Status Journal::Append(const std::string& record) {
-  Status written = WriteAll(fd_.get(), record);
+  const size_t most = MaxFileBytes(options_);
+  if (record.size() > most || file_bytes_ > most - record.size()) {
+    return ResourceExhausted("the journal has " + std::to_string(file_bytes_) +
+                             " bytes, and with this record more than " + std::to_string(most));
+  }
+  Status written = journal::WriteAll(fd_.get(), record);
   if (!written.ok()) {
     // A half-written record would hide all that follow it.
     if (::ftruncate(fd_.get(), static_cast<off_t>(file_bytes_)) != 0) {
@@ -129,12 +121,18 @@ Status Journal::RecordAccepted(const RunKey& key) {
   if (live_bytes_ > options_.max_live_bytes) {
     return ResourceExhausted("too many results are not acknowledged");
   }
+  if (file_bytes_ > MaxBytesToAccept(options_)) {
+    dirty_.notify_one();  // a compaction that failed may be due again
+    return ResourceExhausted("the journal has " + std::to_string(file_bytes_) + " bytes, over " +
+                             std::to_string(MaxBytesToAccept(options_)) +
+                             ": no more runs until it is compacted");
+  }
   std::string record = EncodeRecord(RecordType::kAccepted, EncodeKey(key.uid, key.attempt));
   ENVICUTOR_RETURN_IF_ERROR(Append(record));
   Live& live = live_[key.uid];
   live_bytes_ += record.size() - live.record.size();
   live = {key.attempt, std::move(record)};
-  return CompactIfGrown();
+  return OkStatus();
 }
 
 Status Journal::RecordResult(const RunKey& key, const std::string& json) {
@@ -149,7 +147,7 @@ Status Journal::RecordResult(const RunKey& key, const std::string& json) {
   Live& live = live_[key.uid];
   live_bytes_ += record.size() - live.record.size();
   live = {key.attempt, std::move(record)};
-  return CompactIfGrown();
+  return OkStatus();
 }
 
 Status Journal::RecordForgotten(const std::vector<RunKey>& keys) {
@@ -163,38 +161,39 @@ Status Journal::RecordForgotten(const std::vector<RunKey>& keys) {
     live_.erase(found);
   }
   if (records.empty()) return OkStatus();
-  ENVICUTOR_RETURN_IF_ERROR(Append(records));
-  return CompactIfGrown();
-}
-
-Status Journal::CompactIfGrown() {
-  if (file_bytes_ <= options_.compact_bytes || file_bytes_ <= 2 * live_bytes_) return OkStatus();
-  std::string content(journal::kMagic);
-  content.reserve(content.size() + live_bytes_);
-  for (const auto& [uid, live] : live_) content += live.record;
-  return Rewrite(content);
+  return Append(records);
 }
 
 void Journal::SyncLoop(const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
   for (;;) {
     syncer_waits_ = true;
-    dirty_.wait(lock, stop, [this] { return written_ != synced_; });
+    dirty_.wait(lock, stop, [this] { return written_ != synced_ || CompactionDue(); });
     syncer_waits_ = false;
-    if (written_ == synced_) return;  // stopped, and nothing is left to do
-    const uint64_t target = written_;
-    // A descriptor of its own: compaction may replace the file meanwhile.
-    const UniqueFd fd(::fcntl(fd_.get(), F_DUPFD_CLOEXEC, 0));
+    const bool stopping = stop.stop_requested();
+    if (stopping && written_ == synced_) return;  // nothing is left to do
+    const bool compact = !stopping && CompactionDue();
     lock.unlock();
-    const bool synced = fd.valid() && ::fdatasync(fd.get()) == 0;
-    const Status status = synced ? OkStatus() : ErrnoStatus(errno, "fdatasync of the journal");
-    if (!synced) log::Error("the journal could not be synced", {{"error", status.message()}});
+    if (compact) CompactOrTellWhy();
+    SyncOnce();
     lock.lock();
-    synced_ = std::max(synced_, target);
-    sync_status_ = status;
-    clean_.notify_all();
     pause_.wait_for(lock, stop, kSyncInterval, [] { return false; });
   }
+}
+
+void Journal::SyncOnce() {
+  std::unique_lock lock(mutex_);
+  if (written_ == synced_) return;
+  const uint64_t target = written_;
+  const int fd = fd_.get();  // only this thread exchanges it
+  lock.unlock();
+  const Status status =
+      ::fdatasync(fd) == 0 ? OkStatus() : ErrnoStatus(errno, "fdatasync of the journal");
+  if (!status.ok()) log::Error("the journal could not be synced", {{"error", status.message()}});
+  lock.lock();
+  synced_ = std::max(synced_, target);
+  sync_status_ = status;
+  clean_.notify_all();
 }
 
 Status Journal::Sync() {

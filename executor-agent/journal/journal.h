@@ -1,6 +1,7 @@
 // Journal: what the agent must still know after kill -9: which runs it took, and results that the
 // operator has not acknowledged yet. Append-only file in --state-dir (format.h), compacted when it
-// has grown.
+// has grown: on the syncer's thread, while records go on being written and nobody waits
+// (compaction.cpp).
 //
 // After a restart results are sent again; a run that was accepted and has no result died with the
 // old process: it is lost, the agent no longer lists it, and the operator tries a higher attempt.
@@ -17,6 +18,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -34,6 +36,7 @@ struct JournalOptions {
   std::string dir;                     // exists; a lock file in it keeps a second agent out
   size_t compact_bytes = 16U << 20U;   // compacted when larger than this and twice what is live
   size_t max_live_bytes = 64U << 20U;  // over it RecordAccepted refuses: acknowledge first
+  std::chrono::milliseconds compact_retry{10'000};  // after a compaction that failed
 };
 
 struct RunKey {
@@ -60,7 +63,9 @@ class Journal {
   // What the predecessor left; lost runs are forgotten already.
   [[nodiscard]] const JournalRecovery& recovery() const { return recovery_; }
 
-  // ResourceExhausted: too much is not acknowledged. Other failures: the disk's.
+  // None of them waits for the disk to have it, nor for a compaction.
+  // ResourceExhausted: too much is not acknowledged, or the file has grown too much and could not
+  // be compacted yet. Other failures: the disk's.
   [[nodiscard]] Status RecordAccepted(const RunKey& key);
   // `json` is RunResultToJson of it, dumped. Ignored when a higher attempt was accepted meanwhile.
   [[nodiscard]] Status RecordResult(const RunKey& key, const std::string& json);
@@ -75,9 +80,16 @@ class Journal {
   explicit Journal(JournalOptions options) : options_(std::move(options)) {}
   Status Recover();
   Status Append(const std::string& record);  // mutex_ held
-  Status CompactIfGrown();                   // mutex_ held
-  Status Rewrite(const std::string& content);
   void SyncLoop(const std::stop_token& stop);
+  // On the syncer's thread, mutex_ not held:
+  void SyncOnce();
+  void CompactOrTellWhy();
+  [[nodiscard]] Status Compact();
+  [[nodiscard]] Status WriteLive(int file, size_t* bytes);
+  [[nodiscard]] Status CatchUp(UniqueFd file, size_t bytes, size_t copied);
+  // mutex_ held:
+  [[nodiscard]] bool CompactionDue() const;
+  [[nodiscard]] std::string LiveAfter(std::optional<std::string>* uid) const;
 
   struct Live {
     int64_t attempt = 0;
@@ -99,6 +111,7 @@ class Journal {
   uint64_t written_ = 0;  // records so far
   uint64_t synced_ = 0;   // of them surely on the disk
   Status sync_status_;
+  std::chrono::steady_clock::time_point compact_after_;
   std::jthread syncer_;  // last: it uses the others
 };
 

@@ -10,7 +10,9 @@
 #include "common/base/file.h"
 #include "common/base/json.h"
 #include "common/http/client.h"
+#include "executor-agent/journal/journal.h"
 #include "tests/unit/agent/fake_sandbox.h"
+#include "tests/unit/agent/held_compaction.h"
 
 namespace envicutor::agent {
 namespace {
@@ -196,6 +198,44 @@ TEST_F(AgentTest, CancelsARun) {
   EXPECT_EQ(Call("DELETE", "/v1/runs/uid-1/1").status, 202);
   const Reply page = Call("GET", "/v1/results?after=0&timeoutSeconds=20");
   EXPECT_EQ(page.body["results"][0]["cancelled"], true);
+}
+
+// An acknowledgement that makes the journal's compaction due is answered, and so is whatever comes
+// while that goes on.
+TEST_F(AgentTest, AnswersWhileTheJournalIsCompacted) {
+  constexpr int kResults = 20;
+  agent_.reset();
+  const std::string journal_dir = options_.state_dir + "/journal";
+  {
+    const auto journal = *Journal::Open({.dir = journal_dir});
+    api::RunResult result;
+    result.attempt = 1;
+    result.verdict = api::Verdict::kAccepted;
+    result.run.emplace().stdout_data = std::string(1'000'000, 'x');
+    for (int i = 0; i < kResults; ++i) {
+      result.uid = "old-" + std::to_string(i);
+      ASSERT_TRUE(
+          journal->RecordResult({result.uid, 1}, DumpJson(api::RunResultToJson(result))).ok());
+    }
+  }
+  StartAgent();
+  HeldCompaction compaction(journal_dir);
+  Json known = Json::array();
+  for (int i = 1; i < kResults; ++i) {
+    known.push_back({{"uid", "old-" + std::to_string(i)}, {"attempt", 1}});
+  }
+  EXPECT_EQ(Call("POST", "/v1/results/ack", DumpJson({{"runs", known}})).status, 200);
+  compaction.AwaitBegin();
+  EXPECT_EQ(Put(SimpleRequest("uid-1")).status, 202);
+  const Reply first = Call("GET", "/v1/results?after=0&limit=1");
+  const Reply page =
+      Call("GET", "/v1/results?after=" + first.body["next"].dump() + "&timeoutSeconds=20");
+  ASSERT_EQ(page.body["results"].size(), 1U);
+  EXPECT_EQ(page.body["results"][0]["uid"], "uid-1");
+  EXPECT_EQ(Call("POST", "/v1/results/ack", R"({"runs":[{"uid":"uid-1","attempt":1}]})").status,
+            200);
+  EXPECT_EQ(Call("GET", "/v1/runs").body["runs"].size(), 1U);
+  EXPECT_EQ(Call("GET", "/v1/info").body["busySlots"], 0);
 }
 
 TEST_F(AgentTest, RefusesWhatDoesNotFit) {

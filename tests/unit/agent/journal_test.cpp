@@ -3,12 +3,19 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <sys/stat.h>
+
 #include <algorithm>
+#include <chrono>
 #include <fstream>
+#include <future>
+#include <set>
+#include <thread>
 
 #include "common/base/file.h"
 #include "executor-agent/journal/format.h"
 #include "tests/unit/agent/fake_sandbox.h"
+#include "tests/unit/agent/held_compaction.h"
 
 namespace envicutor::agent {
 namespace {
@@ -42,6 +49,21 @@ class JournalTest : public ::testing::Test {
     return uids;
   }
 
+  // A compaction is due as long as there is more than it leaves; it needs no further record.
+  void AwaitCompacted(const Journal& journal) const {
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    for (;;) {
+      const Result<journal::State> state = journal::ReadState(Bytes());
+      ASSERT_TRUE(state.ok());
+      size_t live = 0;
+      for (const auto& [uid, run] : state->runs) live += run.record_bytes;
+      if (journal.file_bytes() <= std::max(options_.compact_bytes, 2 * live)) return;
+      ASSERT_LT(std::chrono::steady_clock::now(), deadline) << "is not compacted";
+      std::this_thread::yield();
+    }
+  }
+
+  static constexpr std::chrono::seconds kPatience{20};
   TempDir dir_;
   JournalOptions options_{.dir = dir_.path()};
 };
@@ -185,11 +207,150 @@ TEST_F(JournalTest, StaysBoundedOverManyRuns) {
     ASSERT_TRUE(journal->RecordAccepted({uid, 1}).ok());
     ASSERT_TRUE(journal->RecordResult({uid, 1}, ResultJson(uid, 1)).ok());
     ASSERT_TRUE(journal->RecordForgotten({{uid, 1}}).ok());
-    ASSERT_LE(journal->file_bytes(), 8192U);
+    if (i % 250 == 249) AwaitCompacted(*journal);
   }
   EXPECT_EQ(Bytes().size(), journal->file_bytes());
   const Result<journal::State> state = journal::ReadState(Bytes());
   EXPECT_TRUE(state->runs.at("kept").has_result);
+  EXPECT_THAT(state->runs, ::testing::SizeIs(1));
+}
+
+// Four slots at once while the file is written anew again and again: whatever the moment, nothing
+// is lost and nothing comes back.
+TEST_F(JournalTest, WhatIsWrittenDuringACompactionStays) {
+  constexpr int kWriters = 4;
+  constexpr int kRounds = 400;
+  options_.compact_bytes = 4096;
+  std::set<std::string> owed;
+  std::set<std::string> running;
+  {
+    const auto journal = Open();
+    std::vector<std::jthread> writers;
+    for (int writer = 0; writer < kWriters; ++writer) {
+      writers.emplace_back([&, writer] {
+        for (int i = 0; i < kRounds; ++i) {
+          const std::string uid = std::to_string(writer) + "-" + std::to_string(i);
+          EXPECT_TRUE(journal->RecordAccepted({uid, 1}).ok());
+          if (i % 10 == 1) continue;
+          const int64_t attempt = i % 10 == 2 ? 2 : 1;
+          if (attempt == 2) {
+            EXPECT_TRUE(journal->RecordAccepted({uid, 2}).ok());
+          }
+          EXPECT_TRUE(journal->RecordResult({uid, attempt}, ResultJson(uid, attempt)).ok());
+          if (i % 10 > 2) {
+            EXPECT_TRUE(journal->RecordForgotten({{uid, attempt}}).ok());
+          }
+          if (i % 100 == 99) {
+            EXPECT_TRUE(journal->Sync().ok());
+          }
+        }
+      });
+      for (int i = 0; i < kRounds; ++i) {
+        const std::string uid = std::to_string(writer) + "-" + std::to_string(i);
+        if (i % 10 == 0 || i % 10 == 2) owed.insert(uid);
+        if (i % 10 == 1) running.insert(uid);
+      }
+    }
+    writers.clear();
+    AwaitCompacted(*journal);
+    EXPECT_EQ(Bytes().size(), journal->file_bytes());
+  }
+  const auto journal = Open();
+  std::set<std::string> found;
+  for (const api::RunResult& result : journal->recovery().results) {
+    found.insert(result.uid);
+    EXPECT_EQ(result.attempt, result.uid.ends_with('2') ? 2 : 1);
+  }
+  EXPECT_EQ(found, owed);
+  std::set<std::string> lost;
+  for (const RunKey& key : journal->recovery().lost) lost.insert(key.uid);
+  EXPECT_EQ(lost, running);
+  EXPECT_EQ(journal->recovery().torn_bytes, 0U);
+}
+
+class JournalCompactionTest : public JournalTest {
+ protected:
+  static constexpr size_t kResultBytes = 10'000;  // a message that is read back
+  static constexpr int kResults = 60;
+  JournalCompactionTest() { options_.compact_bytes = 4096; }
+  // Leaves a fifth of it live, more than a pipe takes.
+  void MakeCompactionDue(Journal* journal) {
+    for (int i = 0; i < kResults; ++i) {
+      const std::string uid = "old-" + std::to_string(i);
+      ASSERT_TRUE(
+          journal->RecordResult({uid, 1}, ResultJson(uid, 1, std::string(kResultBytes, 'x'))).ok());
+    }
+    std::vector<RunKey> gone;
+    for (int i = kResults / 5; i < kResults; ++i) gone.push_back({"old-" + std::to_string(i), 1});
+    ASSERT_TRUE(journal->RecordForgotten(gone).ok());
+  }
+};
+
+TEST_F(JournalCompactionTest, NobodyWaitsForItAndAFailedOneLosesNothing) {
+  const auto journal = Open();
+  HeldCompaction compaction(dir_.path());
+  MakeCompactionDue(journal.get());
+  compaction.AwaitBegin();
+  auto records = std::async(std::launch::async, [&] {
+    EXPECT_TRUE(journal->RecordAccepted({"new", 1}).ok());
+    EXPECT_TRUE(journal->RecordAccepted({"running", 1}).ok());
+    EXPECT_TRUE(journal->RecordResult({"new", 1}, ResultJson("new", 1)).ok());
+    EXPECT_TRUE(journal->RecordForgotten({{"old-0", 1}}).ok());
+    return journal->file_bytes();
+  });
+  EXPECT_EQ(records.wait_for(kPatience), std::future_status::ready) << "waits for the compaction";
+  const Result<journal::State> meanwhile = journal::ReadState(Bytes());  // as after kill -9
+  ASSERT_TRUE(meanwhile.ok());
+  EXPECT_TRUE(meanwhile->runs.contains("running"));
+  EXPECT_TRUE(meanwhile->runs.at("new").has_result);
+  EXPECT_FALSE(meanwhile->runs.contains("old-0"));
+  EXPECT_TRUE(meanwhile->runs.at("old-1").has_result);
+
+  compaction.Release();
+  records.wait();
+  EXPECT_TRUE(journal->Sync().ok());
+  ASSERT_TRUE(journal->RecordAccepted({"after", 1}).ok());
+  const Result<journal::State> state = journal::ReadState(Bytes());
+  ASSERT_TRUE(state.ok());
+  EXPECT_TRUE(state->runs.contains("after"));
+  EXPECT_EQ(state->runs.size(), meanwhile->runs.size() + 1);
+  EXPECT_EQ(state->valid_bytes, journal->file_bytes());
+}
+
+TEST_F(JournalCompactionTest, AFileThatCannotBeCompactedTakesNoMoreRuns) {
+  options_.max_live_bytes = 16 * kResultBytes;
+  options_.compact_retry = std::chrono::milliseconds(0);
+  const std::string in_the_way = dir_.path() + "/journal.next";
+  const auto journal = Open();
+  ASSERT_EQ(::mkdir(in_the_way.c_str(), 0700), 0);
+  Status refused;
+  const size_t most = 4 * options_.max_live_bytes;
+  while (refused.ok() && journal->file_bytes() < most) {
+    refused = journal->RecordAccepted({"a", 1});
+    if (!refused.ok()) break;
+    ASSERT_TRUE(
+        journal->RecordResult({"a", 1}, ResultJson("a", 1, std::string(kResultBytes, 'x'))).ok());
+    ASSERT_TRUE(journal->RecordForgotten({{"a", 1}}).ok());
+  }
+  EXPECT_EQ(refused.code(), Code::kResourceExhausted) << refused.ToString();
+  EXPECT_THAT(refused.message(), ::testing::HasSubstr("compacted"));
+  // What was taken before may end.
+  EXPECT_TRUE(journal->RecordResult({"b", 1}, ResultJson("b", 1)).ok());
+
+  ASSERT_EQ(::rmdir(in_the_way.c_str()), 0);
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  while (!journal->RecordAccepted({"c", 1}).ok()) {
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline) << "is not compacted";
+    std::this_thread::yield();
+  }
+  EXPECT_TRUE(journal::ReadState(Bytes())->runs.at("b").has_result);
+}
+
+// What the predecessor's death left of one takes no room and is no journal.
+TEST_F(JournalCompactionTest, WhatAKilledOneLeftIsRemoved) {
+  std::ofstream(dir_.path() + "/journal.next") << "half of it";
+  const auto journal = Open();
+  EXPECT_EQ(ReadFile(dir_.path() + "/journal.next").status().code(), Code::kNotFound);
 }
 
 TEST_F(JournalTest, RefusesRunsWhenTooMuchIsNotAcknowledged) {

@@ -11,6 +11,7 @@
 #include <charconv>
 #include <chrono>
 #include <filesystem>
+#include <sstream>
 #include <string_view>
 #include <system_error>
 #include <vector>
@@ -23,6 +24,10 @@ namespace {
 
 constexpr char kRoot[] = "/sys/fs/cgroup";
 constexpr char kKernel[] = "/usr/bin/linux.uml";
+constexpr char kLeaf[] = "/envicutor-node";
+constexpr char kPods[] = "/envicutor-pods-";
+// What starts in a group while its processes are moved is moved in the next of these rounds.
+constexpr int kMoveRounds = 20;
 
 Status WriteControl(const std::string& path, const std::string& value) {
   const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
@@ -53,7 +58,9 @@ Result<std::string> OwnGroup() {
   ENVICUTOR_ASSIGN(const std::string own, ReadFile("/proc/self/cgroup", 1U << 16U));
   const size_t at = own.find("0::");
   if (at == std::string::npos) return FailedPrecondition("this process is in no cgroup v2 group");
-  const std::string path = own.substr(at + 3, own.find('\n', at) - at - 3);
+  std::string path = own.substr(at + 3, own.find('\n', at) - at - 3);
+  // Where an earlier node, or one beside us, moved whoever was in the group.
+  if (path.ends_with(kLeaf)) path.resize(path.size() - std::string_view(kLeaf).size());
   const std::string folder = std::string(kRoot) + (path == "/" ? "" : path);
   const std::string controllers = ReadControl(folder + "/cgroup.controllers");
   for (const char* needed : {"memory", "pids"}) {
@@ -66,6 +73,41 @@ Result<std::string> OwnGroup() {
     return FailedPrecondition(folder + " is not writable");
   }
   return folder;
+}
+
+// All processes of a group; of those that end meanwhile none is left.
+Status MoveAll(const std::string& from, const std::string& to) {
+  for (int round = 0; round < kMoveRounds; ++round) {
+    std::istringstream pids(ReadControl(from + "/cgroup.procs"));
+    std::string pid;
+    if (!(pids >> pid)) return OkStatus();
+    do {
+      const Status moved = WriteControl(to + "/cgroup.procs", pid);
+      if (!moved.ok() && round + 1 == kMoveRounds) return moved.WithContext("process " + pid);
+    } while (pids >> pid);
+  }
+  return FailedPrecondition("processes keep on starting in " + from);
+}
+
+// Hands memory, pids and, where it is there, cpu down. A group with processes cannot, except the
+// root of all, which alone has no cgroup.events: they are moved to a leaf.
+Status HandDown(const std::string& own) {
+  const std::string enabled = ReadControl(own + "/cgroup.subtree_control");
+  const bool root = ::access((own + "/cgroup.events").c_str(), F_OK) != 0;
+  if (!root && !(HasWord(enabled, "memory") && HasWord(enabled, "pids"))) {
+    ENVICUTOR_RETURN_IF_ERROR(MakeDirs(own + kLeaf));
+    Status done = FailedPrecondition("");
+    for (int round = 0; round < kMoveRounds && !done.ok(); ++round) {
+      ENVICUTOR_RETURN_IF_ERROR(MoveAll(own, own + kLeaf));
+      done = WriteControl(own + "/cgroup.subtree_control", "+memory");
+    }
+    ENVICUTOR_RETURN_IF_ERROR(done);
+  }
+  for (const char* controller : {"+memory", "+pids"}) {
+    ENVICUTOR_RETURN_IF_ERROR(WriteControl(own + "/cgroup.subtree_control", controller));
+  }
+  (void)WriteControl(own + "/cgroup.subtree_control", "+cpu");
+  return OkStatus();
 }
 
 void RemoveTree(const std::string& folder) {
@@ -135,18 +177,11 @@ int64_t MachineMemoryBytes(int64_t pod_limit) {
 
 Result<PodGroups> PodGroups::Make(const std::string& node_dir) {
   ENVICUTOR_ASSIGN(const std::string own, OwnGroup());
-  // A group with processes cannot hand controllers down, except the root.
-  if (own != kRoot) {
-    ENVICUTOR_RETURN_IF_ERROR(MakeDirs(own + "/node"));
-    ENVICUTOR_RETURN_IF_ERROR(WriteControl(own + "/node/cgroup.procs", std::to_string(::getpid())));
-  }
   PodGroups groups;
-  groups.base_ = own + "/envicutor-pods-" + Sha256Hex(node_dir).substr(0, 12);
-  for (const char* controller : {"+memory", "+pids"}) {
-    ENVICUTOR_RETURN_IF_ERROR(WriteControl(own + "/cgroup.subtree_control", controller));
-  }
-  (void)WriteControl(own + "/cgroup.subtree_control", "+cpu");
+  groups.base_ = own + kPods + Sha256Hex(node_dir).substr(0, 12);
+  // First, so that a node that leaves sees that there is another.
   ENVICUTOR_RETURN_IF_ERROR(MakeDirs(groups.base_));
+  ENVICUTOR_RETURN_IF_ERROR(HandDown(own));
   for (const char* controller : {"+memory", "+pids"}) {
     ENVICUTOR_RETURN_IF_ERROR(WriteControl(groups.base_ + "/cgroup.subtree_control", controller));
   }
@@ -183,6 +218,21 @@ void PodGroups::RemoveOthers(const std::vector<std::string>& known) const {
     }
   }
   for (const std::string& folder : stale) RemoveTree(folder);
+}
+
+void PodGroups::Leave() const {
+  if (!enabled() || ::rmdir(base_.c_str()) != 0) return;
+  const std::string own = base_.substr(0, base_.rfind('/'));
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(own, error)) {
+    if (entry.path().string().starts_with(own + kPods)) return;  // another node's
+  }
+  if (::access((own + kLeaf).c_str(), F_OK) != 0) return;
+  for (const char* controller : {"-cpu", "-memory", "-pids"}) {
+    (void)WriteControl(own + "/cgroup.subtree_control", controller);
+  }
+  // Refused where somebody else's groups need the controllers: then the leaf stays.
+  if (MoveAll(own + kLeaf, own).ok()) ::rmdir((own + kLeaf).c_str());
 }
 
 int64_t PodGroups::OomKills(const std::string& folder) {

@@ -34,7 +34,8 @@ struct ModeDecision {
 // MakeGroup/RemoveGroup of different names.
 class PodGroups {
  public:
-  // Moves this process into a leaf of its group and hands memory, pids, cpu (where there) down.
+  // Hands memory, pids, cpu (where there) down. Whoever is in this process's group, and is not to
+  // be there then, is moved into a leaf of it.
   // Groups that a dead predecessor of the same `node_dir` left stay: their containers may live.
   // Those of other nodes in the same group are theirs.
   [[nodiscard]] static Result<PodGroups> Make(const std::string& node_dir);
@@ -47,6 +48,8 @@ class PodGroups {
                                            int64_t cpu_millis) const;
   // Ends what is in groups whose name is not in `known`.
   void RemoveOthers(const std::vector<std::string>& known) const;
+  // Once every pod has ended: takes back what Make did, unless another node is there.
+  void Leave() const;
   // OOM kills in the group itself so far.
   [[nodiscard]] static int64_t OomKills(const std::string& folder);
   // Ends what is left in it.

@@ -367,6 +367,7 @@ class Node {
     workers_.clear();
     // Of an earlier process of this node, if the API server did not say in time whose they are.
     (void)EndRecordedIn(context_.pods_dir);
+    context_.groups.Leave();
     for (const auto& informer : informers_) informer->Stop();
     (void)RegisterNode(*client_, registration_, false, clock_.WallNow());
   }

@@ -2,16 +2,16 @@
 #include "executor-agent/cgroup/pool.h"
 
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/inotify.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
-#include <chrono>
 #include <ctime>
 #include <deque>
 #include <set>
-#include <thread>
 
 #include "common/base/file.h"
 #include "executor-agent/cgroup/delegation.h"
@@ -90,10 +90,15 @@ class GroupPoolTest : public ::testing::Test {
     }
   }
   void WaitForChildren(size_t most) {
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    constexpr int kPatienceMillis = 30'000;
+    const UniqueFd removals(::inotify_init1(IN_CLOEXEC));
+    const std::string path = "/proc/self/fd/" + std::to_string(parent_.fd());
+    ASSERT_GE(::inotify_add_watch(removals.get(), path.c_str(), IN_DELETE | IN_ONLYDIR), 0);
     while (parent_.Children()->size() > most) {
-      ASSERT_LT(std::chrono::steady_clock::now(), deadline) << "groups are not removed";
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));  // between looks
+      pollfd wait{removals.get(), POLLIN, 0};
+      ASSERT_EQ(::poll(&wait, 1, kPatienceMillis), 1) << "groups are not removed";
+      std::array<char, 4096> events;
+      ASSERT_GT(::read(removals.get(), events.data(), events.size()), 0);
     }
   }
 

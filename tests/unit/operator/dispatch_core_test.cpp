@@ -109,6 +109,31 @@ TEST_F(DispatchCoreTest, AcknowledgementsOfAMomentShareARequest) {
   EXPECT_THAT(Out(), ElementsAre("ack x c"));
 }
 
+// An agent that was away comes back to thousands: a request has a bound, and none is left out.
+TEST_F(DispatchCoreTest, AcknowledgementsInARequestAreBounded) {
+  Agent("e0", 900);
+  Open();
+  std::vector<RunKey> keys;
+  for (int i = 0; i < 900; ++i) keys.push_back({"u" + std::to_string(i), 1});
+  for (const RunKey& key : keys) Submit(key.uid);
+  for (const RunKey& key : keys) Result_("e0", Accepted(key.uid, 1, ""));
+  out_.clear();
+  for (const RunKey& key : keys) core_.Acknowledge(key.uid, now_, &out_);
+  std::vector<RunKey> told;
+  size_t requests = 0;
+  while (!out_.empty() && requests < 10) {
+    ASSERT_EQ(out_.size(), 1U) << "one request at a time";
+    const std::vector<RunKey> now = out_[0].runs;
+    out_.clear();
+    ++requests;
+    EXPECT_LE(now.size(), 500U);
+    told.insert(told.end(), now.begin(), now.end());
+    core_.AckAnswered("e0", now, OkStatus(), now_, &out_);
+  }
+  EXPECT_EQ(told, keys);
+  EXPECT_EQ(requests, 3U);  // the first went out alone
+}
+
 TEST_F(DispatchCoreTest, AReplayedResultIsDeliveredOnce) {
   Agent("e0", 1);
   Open();

@@ -132,6 +132,62 @@ TEST_F(SubmissionControllerTest, AStaleCacheMeetsAConflictAndWins) {
   EXPECT_EQ(Object("s")["metadata"]["labels"]["touched"], "yes");
 }
 
+// Events may be late: what was written is known from the answer.
+TEST_F(SubmissionControllerTest, ItsOwnWritesAreInTheCacheBeforeTheirEvents) {
+  CreatePython("s", {{"ttlSecondsAfterFinished", 7}});
+  deliver_ = false;
+  runner_.submitted[0].events.on_dispatched({"pod-0", "node-0"});
+  Advance(std::chrono::milliseconds(1100));
+  ASSERT_EQ(StatusOf("s")["phase"], "Running");
+  EXPECT_EQ(*informer_.Get("default/s"), Object("s"));
+  Done(Accepted("uid-default-s"));
+  EXPECT_EQ(client_.requests["update"], 2) << "no conflict with the version before";
+  const kube::ObjectPtr cached = informer_.Get("default/s");
+  EXPECT_EQ(kube::ResourceVersionOf(*cached), kube::ResourceVersionOf(Object("s")));
+  EXPECT_EQ(GetString(At(*cached, {"status"}), "phase"), "Completed");
+  clock_.Advance(std::chrono::seconds(8));
+  ttl_.Sweep(1);
+  EXPECT_EQ(client_.requests["delete"], 1);
+}
+
+TEST_F(SubmissionControllerTest, AResultIsNotGivenToAnotherOfTheSameName) {
+  CreatePython("s");
+  deliver_ = false;
+  Json another = Object("s");
+  another["metadata"]["uid"] = "another";
+  client_.objects.clear();
+  client_.Put(kube::kSubmissions, another);
+  Done(Accepted("uid-default-s"));
+  EXPECT_FALSE(StatusOf("s").contains("phase")) << StatusOf("s");
+  EXPECT_EQ(controller_.live(), 0U);
+}
+
+TEST_F(SubmissionControllerTest, AnAttemptThatAnotherOperatorCountedIsNotCountedBack) {
+  CreatePython("s", {{"maxAttempts", 10}});
+  deliver_ = false;
+  Json counted = Object("s");
+  counted["status"] = {{"phase", "Pending"}, {"attempt", 4}};
+  client_.Put(kube::kSubmissions, counted);
+  Done(Unavailable("executor pod-0 was deleted"));
+  EXPECT_EQ(StatusOf("s")["attempt"], 4);
+  ASSERT_EQ(runner_.submitted.size(), 2U);
+  EXPECT_EQ(runner_.submitted[1].request.attempt, 4);
+}
+
+TEST_F(SubmissionControllerTest, AResultByAnotherHandIsSeenAfterWritesThatFailed) {
+  CreatePython("s");
+  client_.fault = [](const std::string&) { return Unavailable("connection refused"); };
+  Done(Accepted("uid-default-s"));
+  Advance(std::chrono::seconds(20));  // the next try is seconds away
+  client_.fault = nullptr;
+  Json object = Object("s");
+  object["status"] = {{"phase", "Completed"}, {"completionTime", FormatRfc3339(clock_.WallNow())}};
+  client_.Put(kube::kSubmissions, object);
+  Settle();
+  EXPECT_EQ(controller_.live(), 0U);
+  EXPECT_THAT(client_.violations, IsEmpty());
+}
+
 TEST_F(SubmissionControllerTest, AnAnswerThatWasLostIsNotWrittenTwice) {
   CreatePython("s");
   deliver_ = false;
@@ -168,6 +224,16 @@ TEST_F(SubmissionControllerTest, ARefusedResultStillEndsTheSubmission) {
   EXPECT_EQ(StatusOf("s")["verdict"], "InternalError");
   EXPECT_THAT(StatusOf("s")["message"].get<std::string>(),
               HasSubstr("status.stages: Invalid value"));
+}
+
+TEST_F(SubmissionControllerTest, WhatFinishedBeforeThisOperatorIsDeletedInTimeAndIsNoWork) {
+  Json submission = Submission("s", {{"ttlSecondsAfterFinished", 7}});
+  submission["status"] = {{"phase", "Failed"}, {"completionTime", FormatRfc3339(clock_.WallNow())}};
+  Create(submission);
+  EXPECT_FALSE(queue_->TryGet().has_value());
+  clock_.Advance(std::chrono::seconds(8));
+  ttl_.Sweep(1);
+  EXPECT_EQ(client_.requests["delete"], 1);
 }
 
 TEST_F(SubmissionControllerTest, ANewOperatorGoesOnWithTheCountedAttempt) {

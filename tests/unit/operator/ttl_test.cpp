@@ -79,6 +79,16 @@ TEST_F(TtlTest, ARefusedDeletionIsTriedAgainLater) {
   EXPECT_EQ(Left(), 0U);
 }
 
+TEST_F(TtlTest, NothingIsKeptOfWhatWasDeletedAndNothingTwiceOfWhatWasNot) {
+  const Json submission = Finished("s");
+  ttl_.Finished(submission);
+  EXPECT_EQ(ttl_.size(), 1U) << "it is known";
+  clock_.Advance(std::chrono::seconds(100));
+  EXPECT_EQ(ttl_.Sweep(10), std::nullopt);
+  ttl_.Finished(submission);
+  EXPECT_EQ(ttl_.size(), 1U) << "it was forgotten";
+}
+
 TEST_F(TtlTest, AnotherOfTheSameNameStays) {
   Json again = Finished("s");
   again["metadata"]["uid"] = "another";

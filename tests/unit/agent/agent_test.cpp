@@ -1,10 +1,16 @@
 // The whole agent over real loopback sockets with mutual TLS; only the sandbox is a stand-in.
 #include "executor-agent/server/agent.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
+#include <array>
+#include <chrono>
 #include <condition_variable>
+#include <future>
+#include <thread>
 
 #include "common/api/environment.h"
 #include "common/base/file.h"
@@ -236,6 +242,48 @@ TEST_F(AgentTest, AnswersWhileTheJournalIsCompacted) {
             200);
   EXPECT_EQ(Call("GET", "/v1/runs").body["runs"].size(), 1U);
   EXPECT_EQ(Call("GET", "/v1/info").body["busySlots"], 0);
+}
+
+// A run's requests wait for no handler thread, and what may wait for a disk holds no other request.
+TEST_F(AgentTest, ARunIsTakenWhileTheHandlersWaitForTheStore) {
+  constexpr size_t kHandlers = 2;
+  constexpr std::chrono::seconds kPatience{20};
+  std::array<std::future<int>, kHandlers> puts;
+  std::array<UniqueFd, kHandlers> held;
+  std::array<std::string, kHandlers> files;
+  for (size_t i = 0; i < kHandlers; ++i) {
+    // An environment's description that cannot be read to its end yet.
+    const std::string hash(std::string(kHash).size(), static_cast<char>('1' + i));
+    const std::string folder = options_.store + "/environments/" + hash;
+    ASSERT_TRUE(MakeDirs(folder).ok());
+    const std::string file = folder + "/environment.json";
+    ASSERT_EQ(::mkfifo(file.c_str(), 0600), 0);
+    puts.at(i) = std::async(std::launch::async, [&, hash] {
+      http::Request request;
+      request.method = "PUT";
+      request.target = "/v1/environments";
+      request.body =
+          DumpJson({{"environments", {{{"hash", hash}, {"kind", ""}, {"storePath", ""}}}}});
+      const auto response = NewClient("envicutor-operator", ca_)->Send(request);
+      return response.ok() ? response->status : 0;
+    });
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    // Can be opened so once somebody reads.
+    while (!held.at(i).valid() && std::chrono::steady_clock::now() < deadline) {
+      held.at(i) = UniqueFd(::open(file.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
+      std::this_thread::yield();
+    }
+    EXPECT_TRUE(held.at(i).valid()) << "handler " << i << " does not get there";
+    if (!held.at(i).valid()) held.at(i) = UniqueFd(::open(file.c_str(), O_RDWR | O_CLOEXEC));
+    files.at(i) = file;
+  }
+  EXPECT_EQ(Put(SimpleRequest("uid-1")).status, 202);
+  EXPECT_EQ(Call("GET", "/v1/results?after=0&timeoutSeconds=20").body["results"].size(), 1U);
+  EXPECT_EQ(Call("POST", "/v1/results/ack", R"({"runs":[{"uid":"uid-1","attempt":1}]})").status,
+            200);
+  for (const std::string& file : files) EXPECT_EQ(::unlink(file.c_str()), 0);
+  for (UniqueFd& writer : held) writer.reset();
+  for (std::future<int>& put : puts) EXPECT_EQ(put.get(), 200);
 }
 
 TEST_F(AgentTest, RefusesWhatDoesNotFit) {

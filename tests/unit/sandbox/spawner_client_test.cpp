@@ -1,0 +1,114 @@
+// The agent's side of the spawner, with the real one. Needs root.
+#include "executor-agent/sandbox/native/spawner_client.h"
+
+#include <gtest/gtest.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <fstream>
+#include <future>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "executor-agent/sandbox/native/seccomp_filter.h"
+
+namespace envicutor::agent::native {
+namespace {
+
+constexpr std::chrono::seconds kPatience{20};
+
+class SpawnerClientTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0) GTEST_SKIP() << "needs root";
+    ASSERT_NE(::mkdtemp(hub_.data()), nullptr);
+    constexpr uint64_t kKey = 0x0123456789abcdef;
+    const auto filter = CompileSeccompFilter(false, FilterFor::kSpawner, kKey);
+    ASSERT_TRUE(filter.ok());
+    std::string hello = hub_;
+    hello += '\0';
+    hello.append(reinterpret_cast<const char*>(&kKey), sizeof(kKey));
+    hello.append(reinterpret_cast<const char*>(filter->data()),
+                 filter->size() * sizeof(sock_filter));
+    client_ = std::make_unique<SpawnerClient>(std::move(hello), nullptr);
+    const auto generation = client_->EnsureRunning();
+    ASSERT_TRUE(generation.ok()) << generation.status().ToString();
+    generation_ = *generation;
+  }
+  void TearDown() override {
+    client_.reset();
+    ::rmdir(hub_.c_str());
+  }
+  static Request Box(uint64_t id) {
+    Request request;
+    request.op = Op::kMakeBox;
+    request.id = id;
+    request.uid = 60'000;
+    request.disk_bytes = 1 << 20;
+    request.inodes = 64;
+    return request;
+  }
+  // Until the thread waits for a message.
+  static void AwaitReceive(pid_t thread) {
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    long number = -1;
+    while (number != SYS_recvmsg && std::chrono::steady_clock::now() < deadline) {
+      std::ifstream call("/proc/self/task/" + std::to_string(thread) + "/syscall");
+      if (!(call >> number)) number = -1;  // "running"
+      std::this_thread::yield();
+    }
+    EXPECT_EQ(number, SYS_recvmsg);
+  }
+
+  std::string hub_ = "/tmp/envicutor-spawner-test-XXXXXX";
+  std::unique_ptr<SpawnerClient> client_;
+  uint64_t generation_ = 0;
+};
+
+TEST_F(SpawnerClientTest, WhoSendsDoesNotWaitForAnothersReply) {
+  ASSERT_EQ(::kill(client_->pid(), SIGSTOP), 0);
+  std::promise<pid_t> caller;
+  auto call = std::async(std::launch::async, [&] {
+    caller.set_value(static_cast<pid_t>(::syscall(SYS_gettid)));
+    return client_->Call(generation_, Box(1), {}, {});
+  });
+  AwaitReceive(caller.get_future().get());
+  auto send = std::async(std::launch::async, [&] {
+    Request request;
+    request.op = Op::kDropBox;
+    request.id = 7;
+    EXPECT_TRUE(client_->Send(generation_, request, {}, {}).ok());
+    return client_->EnsureRunning();
+  });
+  EXPECT_EQ(send.wait_for(kPatience), std::future_status::ready) << "waits for another's reply";
+  ASSERT_EQ(::kill(client_->pid(), SIGCONT), 0);
+  const auto box = call.get();
+  ASSERT_TRUE(box.ok()) << box.status().ToString();
+  EXPECT_EQ(::faccessat(box->get(), kBoxDir, F_OK, 0), 0);
+  EXPECT_EQ(*send.get(), generation_);
+}
+
+TEST_F(SpawnerClientTest, ItsErrorsAreItsOwnAndItServesOn) {
+  ASSERT_TRUE(client_->Call(generation_, Box(1), {}, {}).ok());
+  const auto twice = client_->Call(generation_, Box(1), {}, {});
+  EXPECT_EQ(twice.status().code(), Code::kInternal);
+  EXPECT_NE(twice.status().message().find("mkdir for the box"), std::string::npos);
+  EXPECT_EQ(*client_->EnsureRunning(), generation_);
+}
+
+TEST_F(SpawnerClientTest, ADeadOneIsUnavailableAndAnotherIsStarted) {
+  ASSERT_EQ(::kill(client_->pid(), SIGKILL), 0);
+  EXPECT_EQ(client_->Call(generation_, Box(1), {}, {}).status().code(), Code::kUnavailable);
+  const auto next = client_->EnsureRunning();
+  ASSERT_TRUE(next.ok()) << next.status().ToString();
+  EXPECT_EQ(*next, generation_ + 1);
+  EXPECT_EQ(client_->Call(generation_, Box(1), {}, {}).status().code(), Code::kUnavailable);
+  EXPECT_TRUE(client_->Call(*next, Box(1), {}, {}).ok());
+}
+
+}  // namespace
+}  // namespace envicutor::agent::native

@@ -317,7 +317,11 @@ void PodWorker::HandleEnd(const ContainerEnd& end) {
     ++state_.restart_count;
     state_.step = PodState::Step::kWaiting;
     state_.waiting_reason = fresh ? "ContainerCreating" : "CrashLoopBackOff";
-    state_.waiting_message = fresh ? "" : "back-off restarting failed container: " + end.message;
+    const std::string why = !end.message.empty()
+                                ? end.message
+                                : "exit code " + std::to_string(end.exit_code) + ", `kubectl -n " +
+                                      spec_->ns + " logs " + spec_->name + " --previous` says more";
+    state_.waiting_message = fresh ? "" : "back-off restarting failed container: " + why;
     Event("Warning", "BackOff", "Restarting container " + spec_->container + ": " + end.reason);
   } else {
     state_.step = PodState::Step::kEnded;

@@ -63,6 +63,15 @@ TEST_F(NodePodsTest, LogsOfThisContainerAndOfTheOneBefore) {
     return statuses.is_array() && !statuses.empty() && GetInt(statuses[0], "restartCount") >= 2;
   });
   EXPECT_THAT(client_->GetRaw(url + "?previous=true").value(), ::testing::EndsWith("last\n"));
+  // Of one that says nothing itself, how it ended and where its words are.
+  const Json waits = WaitFor("talks", [](const Json& object) {
+    const Json& statuses = At(object, {"status", "containerStatuses"});
+    return statuses.is_array() && !statuses.empty() &&
+           GetString(At(statuses[0], {"state", "waiting"}), "reason") == "CrashLoopBackOff";
+  });
+  EXPECT_EQ(waits["status"]["containerStatuses"][0]["state"]["waiting"]["message"],
+            "back-off restarting failed container: exit code 1, `kubectl -n " + std::string(kNs) +
+                " logs talks --previous` says more");
 }
 
 TEST_F(NodePodsTest, AFollowedLogEndsWithThePod) {

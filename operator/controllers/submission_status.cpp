@@ -131,14 +131,15 @@ Json StatusJson(const Outcome& outcome) {
   return status;
 }
 
+// With all of the metadata that it was made from: what a status update does not say of it stays,
+// but a kube-apiserver takes it for removed by us, and labels, annotations and finalizers that
+// somebody applied lose their owner.
 Json UpdateOf(const Json& submission, Json status) {
+  Json metadata = At(submission, {"metadata"});
+  metadata.erase("managedFields");
   return {{"apiVersion", kube::kSubmissions.ApiVersion()},
           {"kind", kube::kSubmissions.kind},
-          {"metadata",
-           {{"name", kube::NameOf(submission)},
-            {"namespace", kube::NamespaceOf(submission)},
-            {"uid", kube::UidOf(submission)},
-            {"resourceVersion", kube::ResourceVersionOf(submission)}}},
+          {"metadata", std::move(metadata)},
           {"status", std::move(status)}};
 }
 

@@ -44,11 +44,11 @@ void TtlCollector::Finished(const Json& submission) {
     entry.ns = &*namespaces_.insert(kube::NamespaceOf(submission)).first;
     entry.due =
         entry.from + std::chrono::seconds(entry.own >= 0 ? entry.own : default_ttl_seconds_);
-    const WallTime due = entry.due;
+    const bool first = entries_.empty() || entry.due < entries_.top().due;
     entries_.push(std::move(entry));
-    if (entries_.top().due != due) return;  // who waits for an earlier one need not know
+    if (!first) return;  // they wait for an earlier one
   }
-  wake_.notify_one();
+  wake_.notify_all();  // those who help when it is late wait for it too
 }
 
 void TtlCollector::SetDefault(int64_t seconds) {
@@ -65,7 +65,7 @@ void TtlCollector::SetDefault(int64_t seconds) {
     }
     entries_ = decltype(entries_)(std::greater<>(), std::move(all));
   }
-  wake_.notify_one();
+  wake_.notify_all();
 }
 
 size_t TtlCollector::size() const {

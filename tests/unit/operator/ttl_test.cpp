@@ -1,12 +1,16 @@
 #include "operator/controllers/ttl.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <condition_variable>
+#include <filesystem>
 #include <mutex>
+#include <thread>
 
 #include "common/base/clock.h"
+#include "common/base/file.h"
 #include "tests/unit/operator/fakes.h"
 #include "tests/unit/operator/submissions.h"
 
@@ -186,6 +190,24 @@ class TtlThreadsTest : public ::testing::Test {
     }
   }
 
+  // Whether every thread of this process but this one comes to rest.
+  static bool OthersSleep() {
+    const auto sleep = [] {
+      const std::string self = std::to_string(gettid());
+      for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+        if (task.path().filename() == self) continue;
+        const Result<std::string> stat = ReadFile(task.path() / "stat");
+        if (stat.ok() && stat->find(") S ") == std::string::npos) return false;
+      }
+      return true;
+    };
+    for (int looks = 0; looks < 1'000'000; ++looks) {
+      if (sleep()) return true;
+      std::this_thread::yield();
+    }
+    return false;
+  }
+
   FakeClock clock_;
   SlowDeletes client_;
   TtlCollector ttl_{client_, clock_, 100};
@@ -200,6 +222,23 @@ TEST_F(TtlThreadsTest, TwelveAtATimeOnceTheFirstIsLate) {
   client_.Open();
   EXPECT_TRUE(client_.WaitForDone(40));
   EXPECT_EQ(client_.most(), 12);
+}
+
+// All of them sleep, as nothing is there; then one comes, and the rest before it is due.
+TEST_F(TtlThreadsTest, WhoSleptUntilTheFirstCameHelpsWhenItIsLate) {
+  ttl_.Start();
+  ASSERT_TRUE(OthersSleep());
+  for (int i = 0; i < 40; ++i) {
+    Json submission =
+        testing::Submission("s" + std::to_string(i), {{"ttlSecondsAfterFinished", i == 0 ? 1 : 2}});
+    submission["status"] = {{"phase", "Failed"},
+                            {"completionTime", FormatRfc3339(clock_.WallNow())}};
+    ttl_.Finished(submission);
+  }
+  clock_.Advance(std::chrono::seconds(10));
+  EXPECT_TRUE(client_.WaitForAtOnce(12));
+  client_.Open();
+  EXPECT_TRUE(client_.WaitForDone(40));
 }
 
 TEST_F(TtlThreadsTest, FourAtATimeAreEnoughForWhatIsOnTime) {

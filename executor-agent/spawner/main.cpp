@@ -61,7 +61,11 @@ void Serve(const Request& request, const char* payload, const int* fds, size_t f
       DropEnvironment(request.id);
       return;
     case Op::kMakeBox:
-      if (fd_count > 0) socket = fds[0];
+      if ((request.flags & kReplyOnFd) != 0) {
+        // Lost where no descriptor is free: on the main socket the answer would be another call's.
+        if (fd_count == 0) return;
+        socket = fds[0];
+      }
       failure = MakeBox(request, &reply_fd);
       break;
     case Op::kDropBox:

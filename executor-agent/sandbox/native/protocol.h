@@ -16,8 +16,8 @@ enum class Op : uint32_t {
                      // (sock_filter[]); first message
   kMakeEnvironment,  // id; payload: view NUL shell NUL env-binary NUL passwd NUL group NUL
   kDropEnvironment,  // id; no reply
-  kMakeBox,          // id, uid, disk_bytes, inodes; reply, on the socket that comes along if one
-                     // does, has a descriptor of its top folder
+  kMakeBox,          // id, uid, disk_bytes, inodes; reply, with kReplyOnFd on the socket that
+                     // comes along, has a descriptor of its top folder
   kDropBox,          // id; no reply
   kRun,              // see RunFd; no reply: Events on kControlFd
 };
@@ -29,6 +29,7 @@ inline constexpr uint32_t kHasPayloadFd = 2;    // the payload is in this memfd
 inline constexpr uint32_t kNoCgroup = 4;        // the cgroup descriptor is only a filler
 inline constexpr uint32_t kLimitNproc = 8;      // no pids controller: use RLIMIT_NPROC (degraded)
 inline constexpr uint32_t kMemoryLimited = 16;  // the group has a memory limit
+inline constexpr uint32_t kReplyOnFd = 32;      // where it has got lost nobody is answered
 inline constexpr size_t kMaxFds = 7;
 
 // A message is a Request and the payload. Bigger payloads of kRun travel in a memfd.

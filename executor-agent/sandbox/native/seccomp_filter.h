@@ -16,7 +16,8 @@ namespace envicutor::agent::native {
 // - the spawner, taken on once and inherited by all that it starts, programs among them: the same
 //   for whoever does not know `key`. With it as their sixth argument, which none of them has, the
 //   few calls pass that make boxes. The key is 64 random bits that never leave the agent's and the
-//   spawner's memory, and a call that guessed it would still need capabilities that no program has;
+//   spawner's memory. Most of those calls need capabilities besides, which no program has; a user
+//   namespace (clone3) and, where pinned, another CPU are what the key alone stands before;
 // - an isolate that is to start a program (the calls stay to it that make its box; it has a filter
 //   of its own for its program, on top of this one).
 enum class FilterFor { kProgram, kSpawner, kIsolate };

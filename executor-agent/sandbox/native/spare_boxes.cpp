@@ -67,6 +67,7 @@ void SpareBoxes::Refill(uint64_t generation, const Request& size) {
   if (!sockets.ok()) return;
   Asked asked{size, std::move(sockets->ours)};
   if (!assign_(&asked.request).ok()) return;
+  asked.request.flags |= kReplyOnFd;
   const int fds[] = {sockets->theirs.get()};
   if (!send_(generation, asked.request, fds).ok()) {
     give_back_uid_(asked.request.uid);

@@ -18,7 +18,8 @@
 namespace envicutor::kube {
 namespace {
 
-constexpr int kMaxRetries = 3;                      // after 429 or 503 with Retry-After
+constexpr int kMaxAnswerDepth = 512;  // of JSON: what a server let in can be read in every list
+constexpr int kMaxRetries = 3;        // after 429 or 503 with Retry-After
 constexpr std::chrono::seconds kMaxRetryAfter{10};  // longer advice is cut to this
 constexpr std::chrono::seconds kWatchSlack{30};  // the server ends a watch, we only if it does not
 
@@ -230,7 +231,7 @@ class HttpClient final : public Client, public Pager {
 
   Result<Json> Object(http::Request request, const std::stop_token& stop = {}) {
     ENVICUTOR_ASSIGN(const http::Response response, Send(std::move(request), stop));
-    Result<Json> object = ParseJson(response.body);
+    Result<Json> object = ParseJson(response.body, kMaxAnswerDepth);
     if (!object.ok()) return Unavailable("the API server's answer: " + object.status().message());
     return object;
   }

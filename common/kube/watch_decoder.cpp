@@ -10,6 +10,8 @@ namespace envicutor::kube {
 namespace {
 // etcd takes objects of 1.5 MiB; a real one is far below this.
 constexpr size_t kMaxEventBytes = 16U << 20U;
+constexpr int kMaxEventDepth =
+    512;  // what a server let in can be read: the same event would come again
 
 void DropManagedFields(Json& object) {
   if (auto metadata = object.find("metadata"); metadata != object.end() && metadata->is_object()) {
@@ -76,7 +78,7 @@ Result<Json> WatchDecoder::Read(std::string_view line, std::string* type) const 
                                                   TextPath{"object", "metadata", "managedFields"}};
   std::array<std::string_view, kPaths.size()> found;
   if (!FindMembers(line, kPaths, found)) {
-    ENVICUTOR_ASSIGN(Json event, ParseJson(line));
+    ENVICUTOR_ASSIGN(Json event, ParseJson(line, kMaxEventDepth));
     *type = GetString(event, "type");
     if (!At(event, {"object"}).is_object()) return InvalidArgument("it has no object");
     DropManagedFields(event["object"]);
@@ -87,12 +89,12 @@ Result<Json> WatchDecoder::Read(std::string_view line, std::string* type) const 
   if (skim_ && *type != "ERROR" && *type != "BOOKMARK") {
     if (std::optional<Json> few = skim_(object)) return *std::move(few);
   }
-  if (managed.empty()) return ParseJson(object);
+  if (managed.empty()) return ParseJson(object, kMaxEventDepth);
   const auto start = static_cast<size_t>(managed.data() - object.data());
   std::string rest;
   rest.reserve(object.size() - managed.size() + 4);
   rest.append(object, 0, start).append("null").append(object.substr(start + managed.size()));
-  ENVICUTOR_ASSIGN(Json parsed, ParseJson(rest));
+  ENVICUTOR_ASSIGN(Json parsed, ParseJson(rest, kMaxEventDepth));
   DropManagedFields(parsed);
   return parsed;
 }

@@ -68,7 +68,9 @@ class Daemon final : public ApiServer {
     if (server.tls) server.tls->require_client_cert = false;
     server.io_threads = options.io_threads;
     server.handler_threads = options.handler_threads;
-    server.at_once = &ApiHandler::IsShort;
+    server.at_once = [this](const http::ServerRequest& request) {
+      return handler_.IsShort(request);
+    };
     server.max_body_bytes = kMaxBodyBytes;
     server.max_stream_backlog = kMaxStreamBacklog;
     ENVICUTOR_ASSIGN(

@@ -11,8 +11,6 @@
 namespace envicutor::standalone {
 namespace {
 
-constexpr size_t kMaxObjectBytes = 1536U << 10U;  // as etcd's request limit
-
 const schema::Schema* SchemaOf(const ResourceInfo& resource) {
   if (resource.crd_version != nullptr) return resource.crd_version->schema.get();
   return resource.builtin_schema.get();
@@ -39,22 +37,6 @@ void DropUnknownMetadata(Json* object) {
     const size_t start = field.find('.') + 1;
     (*object)["metadata"].erase(field.substr(start, field.size() - start - 1));
   }
-}
-
-// More than the text of it can have: every byte escaped, every number as long as they get.
-size_t MostBytes(const Json& value) {
-  constexpr size_t kEscaped = 6;  // \u0001
-  constexpr size_t kScalar = 32;
-  if (value.is_string()) return kScalar + kEscaped * value.get_ref<const std::string&>().size();
-  size_t bytes = kScalar;
-  if (value.is_object()) {
-    for (auto it = value.begin(); it != value.end(); ++it) {
-      bytes += kScalar + kEscaped * it.key().size() + MostBytes(*it);
-    }
-  } else if (value.is_array()) {
-    for (const Json& element : value) bytes += MostBytes(element);
-  }
-  return bytes;
 }
 
 std::string Join(const std::vector<std::string>& parts) {
@@ -142,9 +124,6 @@ std::optional<ApiError> Api::Admit(const ResourceInfo& resource, const Json* old
   const Causes meta = ValidateMetadata(*object, old, resource);
   causes.insert(causes.begin(), meta.begin(), meta.end());
   if (!causes.empty()) return InvalidError(resource.KindTarget(name), causes);
-  if (MostBytes(*object) > kMaxObjectBytes && DumpJson(*object).size() > kMaxObjectBytes) {
-    return TooLargeError("limit is " + std::to_string(kMaxObjectBytes));
-  }
   return std::nullopt;
 }
 

@@ -65,7 +65,10 @@ void Api::OnPublished(const std::vector<std::pair<std::string, Change>>& changes
       const JsonRef tree = change.object->Tree();
       if (change.previous != nullptr) {
         const JsonRef before = change.previous->Tree();
-        if (At(*before, {"spec"}) == At(*tree, {"spec"})) continue;
+        if (At(*before, {"spec"}) == At(*tree, {"spec"}) &&
+            At(*before, {"status", "conditions"}) == At(*tree, {"status", "conditions"})) {
+          continue;  // conditions say whether it is established
+        }
       }
       CompileCrdObject(*tree);
     }
@@ -103,12 +106,45 @@ JsonRef Api::Shown(const ResourceInfo& resource, const Object& object) {
   return JsonRef(std::move(shown));
 }
 
+namespace {
+
+// The whole object, with the managedFields that the server adds.
+constexpr size_t kMaxObjectBytes = 1536U << 10U;  // as etcd's request limit
+// Clients read lists and events, which add two levels, with a bound of 128.
+constexpr size_t kMaxObjectDepth = 120;
+// What goes may grow by what its going takes: a time, an owner of fields, a status.
+constexpr size_t kGoingBytes = 64U << 10U;
+constexpr size_t kGoingDepth = 4;
+
+std::optional<ApiError> CheckStorable(const StoreWrite& write) {
+  if (!write.object) return std::nullopt;
+  const bool going = write.object->body->outline.terminating;
+  const size_t bytes = write.object->body->text.size();
+  const size_t depth = write.object->depth;
+  // What was let in once may still get smaller, step by step.
+  if (bytes > kMaxObjectBytes + (going ? kGoingBytes : 0) &&
+      (write.expected == nullptr || bytes > write.expected->TextBytes())) {
+    return TooLargeError("limit is " + std::to_string(kMaxObjectBytes) + ", the object has " +
+                         std::to_string(bytes) + " bytes with its managedFields");
+  }
+  if (depth > kMaxObjectDepth + (going ? kGoingDepth : 0) &&
+      (write.expected == nullptr || depth > DepthOf(write.expected->Tree().Copy()))) {
+    return BadRequestError("the object is nested " + std::to_string(depth) +
+                           " levels deep with its managedFields, more than " +
+                           std::to_string(kMaxObjectDepth));
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
 ApiError StorageError(const Status& status) {
   return InternalError("storage: " + status.message());
 }
 
 ApiResult<Answer> Api::Commit(const ResourceInfo& resource, StoreWrite* write,
                               const WriteOptions& options, Answer answer) {
+  if (auto error = CheckStorable(*write)) return *error;
   if (options.dry_run) {
     if (write->object) {
       answer.object = std::move(*write->object->tree);
@@ -142,6 +178,20 @@ ApiResult<Answer> Api::Commit(const ResourceInfo& resource, StoreWrite* write,
     return answer;
   }
   answer.object = Shown(resource, *object).Copy();
+  return answer;
+}
+
+ApiResult<Answer> Api::Unchanged(const ResourceInfo& resource, const std::string& key,
+                                 const ObjectPtr& present, bool deferred, Answer answer) {
+  std::shared_ptr<WriteTicket> ticket;
+  if (!store_->Confirm(resource.StorageName(), key, present, &ticket)) {
+    answer.code = 0;  // the caller tries again
+  } else if (deferred) {
+    answer.ticket = std::move(ticket);
+  } else if (ticket != nullptr) {
+    const WriteOutcome outcome = store_->Wait(ticket);
+    if (outcome.kind == WriteOutcome::Kind::kFailed) return StorageError(outcome.status);
+  }
   return answer;
 }
 

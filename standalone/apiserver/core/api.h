@@ -159,6 +159,10 @@ class Api {
   // Answer::code 0: another write came between, and *write is as it was.
   [[nodiscard]] ApiResult<Answer> Commit(const ResourceInfo& resource, StoreWrite* write,
                                          const WriteOptions& options, Answer answer);
+  // An answer of a write that finds all as it wants it: as durable as `present`, the head, is.
+  // Answer::code 0 as Commit's.
+  [[nodiscard]] ApiResult<Answer> Unchanged(const ResourceInfo& resource, const std::string& key,
+                                            const ObjectPtr& present, bool deferred, Answer answer);
   [[nodiscard]] ApiResult<Answer> CreateNamed(const ResourceInfo& resource, const std::string& ns,
                                               Json object, const WriteOptions& options);
   [[nodiscard]] ApiResult<Answer> DeleteOnce(const ResourceInfo& resource, const std::string& ns,

@@ -141,6 +141,9 @@ ApiResult<Answer> Api::DeleteOnce(const ResourceInfo& resource, const std::strin
     const JsonRef present = stored->Tree();
     if (object == *present) {  // already on its way
       answer.object = std::move(object);
+      if (query.dry_run) return answer;
+      API_ASSIGN(answer, Unchanged(resource, write.key, stored, query.deferred, std::move(answer)));
+      *raced = answer.code == 0;
       return answer;
     }
     write.object = DraftObject(std::move(object));

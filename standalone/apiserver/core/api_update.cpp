@@ -62,7 +62,7 @@ void Keep(const Json& current, const std::string& member, Json* object) {
   const auto own = object->find(member);
   if (own == object->end()) {
     (*object)[member] = *old;
-  } else if (*own != *old) {
+  } else if (!Identical(*own, *old)) {
     *own = *old;
   }
 }
@@ -147,7 +147,7 @@ ApiResult<Answer> Api::Modify(const ResourceInfo& resource, const std::string& n
       object["metadata"]["generation"] = GetInt(object["metadata"], "generation") + 1;
     }
     const Json& present = At(current, {"metadata", "managedFields"});
-    const bool same = object == current;
+    const bool same = Identical(object, current);
     Json managed = options.owned ? std::move(asked)
                    : same && (!subresource.empty() || asked.is_null() || asked == present)
                        ? present
@@ -156,7 +156,10 @@ ApiResult<Answer> Api::Modify(const ResourceInfo& resource, const std::string& n
     if (same && SameButTimes(managed, present)) {  // nothing changes: no write
       if (!present.is_null()) object["metadata"]["managedFields"] = present;
       answer.object = std::move(object);
-      return answer;
+      if (options.dry_run) return answer;
+      API_ASSIGN(answer, Unchanged(resource, key, stored, options.deferred, std::move(answer)));
+      if (answer.code != 0) return answer;
+      continue;
     }
     if (managed.is_null()) {
       object["metadata"].erase("managedFields");

@@ -17,6 +17,10 @@ std::mutex& TreeMutex(const Object* object) {
   return mutexes[(reinterpret_cast<uintptr_t>(object) / sizeof(Object)) % mutexes.size()];
 }
 
+// Of the store's own text, which is only as deep as Api::Commit let it be; files of older servers
+// may hold deeper ones.
+constexpr int kStoredDepth = 512;
+
 size_t StringBytes(const std::string& text) {
   return text.capacity() < sizeof(std::string) / 2 ? 0 : text.capacity() + 1;
 }
@@ -51,7 +55,7 @@ std::string Unescaped(std::string_view part) {
 
 JsonRef Object::Tree() const {
   if (auto held = HeldTree()) return JsonRef(std::move(held));
-  Result<Json> json = ParseJson(Text());
+  Result<Json> json = ParseJson(Text(), kStoredDepth);
   CHECK(json.ok(), "the store's own text is JSON");
   return JsonRef(std::make_shared<const Json>(std::move(json).value()));
 }
@@ -97,7 +101,7 @@ std::string Object::Namespace() const { return Unescaped(Part(body_->outline.ns)
 
 Json Object::Labels() const {
   if (body_->outline.labels.size == 0) return nullptr;
-  Result<Json> labels = ParseJson(Part(body_->outline.labels));
+  Result<Json> labels = ParseJson(Part(body_->outline.labels), kStoredDepth);
   CHECK(labels.ok(), "a part of the store's own text is JSON");
   return std::move(labels).value();
 }
@@ -113,7 +117,8 @@ ObjectDraft DraftObject(Json json) {
   body->text.shrink_to_fit();  // it stays for long
   body->outline = OutlineOf(body->text);
   CHECK(body->outline.has_version, "the text of an object has its version");
-  return {std::move(body), std::make_shared<Json>(std::move(json))};
+  const size_t depth = DepthOf(json);
+  return {std::move(body), std::make_shared<Json>(std::move(json)), depth};
 }
 
 ObjectPtr FinishObject(ObjectDraft draft, uint64_t revision) {
@@ -126,7 +131,7 @@ ObjectPtr MakeObject(Json json, uint64_t revision) {
 }
 
 Result<ObjectPtr> ReadObject(std::string text, uint64_t revision) {
-  ENVICUTOR_ASSIGN(const Json checked, ParseJson(text));
+  ENVICUTOR_ASSIGN(const Json checked, ParseJson(text, kStoredDepth));
   auto body = std::make_shared<Object::Body>();
   body->text = std::move(text);
   body->outline = OutlineOf(body->text);
@@ -137,6 +142,33 @@ Result<ObjectPtr> ReadObject(std::string text, uint64_t revision) {
   body->text.shrink_to_fit();
   body->outline = OutlineOf(body->text);
   return std::make_shared<const Object>(std::move(body), revision, nullptr);
+}
+
+size_t DepthOf(const Json& value) {
+  if (!value.is_structured()) return 0;
+  size_t inside = 0;
+  for (const Json& element : value) inside = std::max(inside, DepthOf(element));
+  return inside + 1;
+}
+
+bool Identical(const Json& a, const Json& b) {
+  if (a.is_number() || b.is_number()) {
+    if (!a.is_number() || !b.is_number() || a.is_number_float() != b.is_number_float())
+      return false;
+    if (a.is_number_float()) return a == b;
+    const auto negative = [](const Json& n) {
+      return !n.is_number_unsigned() && n.get<int64_t>() < 0;
+    };
+    return negative(a) == negative(b) && a.get<uint64_t>() == b.get<uint64_t>();
+  }
+  if (a.type() != b.type() || a.size() != b.size()) return false;
+  if (!a.is_structured()) return a == b;
+  auto right = b.begin();
+  for (auto left = a.begin(); left != a.end(); ++left, ++right) {
+    if (a.is_object() && left.key() != right.key()) return false;
+    if (!Identical(*left, *right)) return false;
+  }
+  return true;
 }
 
 std::string MetaString(const Json& object, std::string_view key) {
@@ -192,7 +224,7 @@ bool SameBut(std::initializer_list<std::string_view> but, const Json& a, const J
   auto left = skip(a.begin(), a);
   auto right = skip(b.begin(), b);
   while (left != a.end() && right != b.end()) {
-    if (left.key() != right.key() || *left != *right) return false;
+    if (left.key() != right.key() || !Identical(*left, *right)) return false;
     left = skip(std::next(left), a);
     right = skip(std::next(right), b);
   }

@@ -82,7 +82,10 @@ using ObjectPtr = std::shared_ptr<const Object>;
 struct ObjectDraft {
   std::shared_ptr<const Object::Body> body;
   std::shared_ptr<Json> tree;
+  size_t depth = 0;  // DepthOf(*tree)
 };
+// Objects and arrays inside of each other, the outermost counted: 0 for a scalar.
+[[nodiscard]] size_t DepthOf(const Json& value);
 [[nodiscard]] ObjectDraft DraftObject(Json json);
 // Sets metadata.resourceVersion.
 [[nodiscard]] ObjectPtr FinishObject(ObjectDraft draft, uint64_t revision);
@@ -90,6 +93,10 @@ struct ObjectDraft {
 [[nodiscard]] ObjectPtr MakeObject(Json json, uint64_t revision);
 // From what Text() was. InvalidArgument: it is not the JSON of an object with a resourceVersion.
 [[nodiscard]] Result<ObjectPtr> ReadObject(std::string text, uint64_t revision);
+
+// Equal in every number's kind too: to nlohmann's == 30.0 is 30, and who reads an integer of 30.0
+// gets none.
+[[nodiscard]] bool Identical(const Json& a, const Json& b);
 
 // metadata.KEY as a string, or "".
 [[nodiscard]] std::string MetaString(const Json& object, std::string_view key);

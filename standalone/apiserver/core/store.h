@@ -71,7 +71,7 @@ class WriteTicket {
   std::condition_variable wake_;
   bool done_ = false;
   Status status_;
-  std::function<void(const Status&)> then_;
+  std::vector<std::function<void(const Status&)>> then_;
 };
 
 struct ListSnapshot {
@@ -121,9 +121,13 @@ class Store final : public StorageListener {
   // tried again with what is there now.
   [[nodiscard]] WriteOutcome Write(StoreWrite* write);
   [[nodiscard]] WriteOutcome Write(StoreWrite write) { return Write(&write); }
-  // The same in two steps. Null: a conflict. Every ticket gets one Wait or one Then; nothing may be
+  // The same in two steps. Null: a conflict. Every ticket gets a Wait or a Then; nothing may be
   // said about the write before.
   [[nodiscard]] std::shared_ptr<WriteTicket> Begin(StoreWrite* write);
+  // For who finds that nothing is to be written: false is a conflict, as Begin's. `*ticket`: of the
+  // write that made `expected`, while that is not durable; null when it is.
+  [[nodiscard]] bool Confirm(const std::string& resource, const std::string& key,
+                             const ObjectPtr& expected, std::shared_ptr<WriteTicket>* ticket) const;
   [[nodiscard]] WriteOutcome Wait(const std::shared_ptr<WriteTicket>& ticket);
   // Calls `then` with the storage's answer when the write is durable and published: on the thread
   // that made it so, which must not be held up, or at once on this one.

@@ -63,6 +63,16 @@ Json Scalar(const YAML::Node& node) {
   return text;
 }
 
+// A path is made for every field: one below a long key costs no more than others.
+constexpr size_t kMaxFieldBytes = 1024;
+
+std::string FieldIn(const std::string& path, std::string_view key) {
+  std::string field = path;
+  if (!path.empty() && path.size() < kMaxFieldBytes) field += '.';
+  field += key.substr(0, kMaxFieldBytes - field.size());
+  return field;
+}
+
 class YamlReader {
  public:
   ApiResult<Json> Read(const YAML::Node& node, int depth, const std::string& path) {
@@ -86,7 +96,7 @@ class YamlReader {
         for (const auto& entry : node) {
           if (!entry.first.IsScalar()) return BadRequestError("a YAML key is not a string");
           const std::string key = entry.first.Scalar();
-          const std::string field = path.empty() ? key : path + "." + key;
+          const std::string field = FieldIn(path, key);
           API_ASSIGN(Json value, Read(entry.second, depth + 1, field));
           if (object.contains(key) && duplicates_.size() < kMaxDuplicates) {
             duplicates_.push_back(field);
@@ -172,6 +182,7 @@ ApiResult<Body> DecodeYaml(std::string_view bytes) {
     YamlReader reader;
     Body body;
     API_ASSIGN(body.json, reader.Read(YAML::Load(text), 0, ""));
+    MakeIntegers(&body.json);
     body.duplicate_fields = reader.Take();
     return body;
   } catch (const YAML::Exception& error) {

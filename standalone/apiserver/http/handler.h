@@ -26,10 +26,11 @@ class ApiHandler {
   ApiHandler(Api* api, WatchHub* hub, LogProxy* logs, Authenticator authenticator);
 
   void Handle(const http::ServerRequest& request, const Writer& writer);
-  // Whether it is a write of one small object in a namespace of a group's (Submissions, Leases): it
-  // does not take long, and never waits for the disk: who makes it durable sends its answer
-  // (Store::Then). Not what may write more than once: collections, pods, definitions.
-  [[nodiscard]] static bool IsShort(const http::ServerRequest& request);
+  // Whether it is a write of one small object in a namespace of a group's (Submissions, Leases), in
+  // a form that says no more than it is long: it does not take long, and never waits for the disk:
+  // who makes it durable sends its answer (Store::Then). Not what may write more than once:
+  // collections, pods, definitions.
+  [[nodiscard]] bool IsShort(const http::ServerRequest& request) const;
   // Requests answered, by "VERB RESOURCE CODE", in Prometheus' text format.
   [[nodiscard]] std::string Metrics() const;
 

@@ -1,6 +1,7 @@
 #include "standalone/apiserver/http/json_reader.h"
 
 #include <algorithm>
+#include <cmath>
 #include <iterator>
 #include <string_view>
 #include <utility>
@@ -135,16 +136,33 @@ class Builder {
 
 }  // namespace
 
+void MakeIntegers(Json* value) {
+  constexpr double kExact = 9007199254740992;  // 2^53: to it the text is the same
+  if (value->is_number_float()) {
+    const double number = value->get<double>();
+    if (std::trunc(number) != number || std::abs(number) > kExact) return;
+    if (number < 0) {
+      *value = static_cast<int64_t>(number);
+    } else if (!std::signbit(number)) {  // -0 is written so
+      *value = static_cast<uint64_t>(number);
+    }
+  } else if (value->is_structured()) {
+    for (Json& element : *value) MakeIntegers(&element);
+  }
+}
+
 ReadJson ReadClientJson(std::string_view text, int max_depth) {
   ReadJson out;
   bool duplicates = false;
   if (auto value = TryParseJson(text, max_depth, &duplicates); value && !duplicates) {
     out.value = *std::move(value);
+    MakeIntegers(&out.value);
     return out;
   }
   Builder builder(&out, static_cast<size_t>(max_depth));
   if (Json::sax_parse(text.begin(), text.end(), &builder) && !out.too_deep) {
     builder.Finish();
+    MakeIntegers(&out.value);
   } else {
     out.value = nullptr;
   }

@@ -20,4 +20,8 @@ struct ReadJson {
 // `max_depth` is of arrays and objects inside of the outermost one.
 [[nodiscard]] ReadJson ReadClientJson(std::string_view text, int max_depth);
 
+// As Go writes numbers, and so what a kube-apiserver stores of 30.0 or 3e1: 30, which is an integer
+// to who reads it.
+void MakeIntegers(Json* value);
+
 }  // namespace envicutor::standalone

@@ -89,22 +89,28 @@ std::optional<ApiError> ApiHandler::ServeResource(const http::ServerRequest& req
     return error;
   }
   const ApiResult<Answer> answer = ServeWrite(call);
-  Count(verb, counted, answer.ok() ? answer->code : answer.error().code);
-  if (!answer.ok()) return answer.error();
+  if (!answer.ok()) {
+    Count(verb, counted, answer.error().code);
+    return answer.error();
+  }
   if (answer->ticket == nullptr) {
+    Count(verb, counted, answer->code);
     SendAnswer(writer, *resource, *answer, call.output);
     return std::nullopt;
   }
   // Nobody waits for the disk: who made it durable sends what is ready.
-  api_->store().Then(
-      answer->ticket,
-      [writer, response = ResponseOf(*resource, *answer, call.output)](const Status& status) {
-        if (status.ok()) {
-          writer->Send(response);
-        } else {
-          SendError(writer, StorageError(status));
-        }
-      });
+  api_->store().Then(answer->ticket, [this, writer, verb, counted,
+                                      response = ResponseOf(*resource, *answer, call.output)](
+                                         const Status& status) {
+    if (status.ok()) {
+      Count(verb, counted, response.status);
+      writer->Send(response);
+    } else {
+      const ApiError error = StorageError(status);
+      Count(verb, counted, error.code);
+      SendError(writer, error);
+    }
+  });
   return std::nullopt;
 }
 

@@ -98,6 +98,16 @@ TEST(Body, OfManyDuplicatesTheFirstAreNamedAndShortly) {
   EXPECT_TRUE(cut.duplicates.empty());
 }
 
+TEST(Body, YamlBelowALongKeyCopiesItOnlyInPart) {
+  const std::string key(1U << 19U, 'k');
+  const ApiResult<Body> body =
+      DecodeBody("application/yaml", "? " + key + "\n: {a: 1, a: 2, b: {c: 1, c: 2}}\n");
+  ASSERT_TRUE(body.ok()) << body.error().message.substr(0, 200);
+  EXPECT_EQ(body->json[key], (Json{{"a", 2}, {"b", {{"c", 2}}}}));
+  const std::string cut = key.substr(0, 1024);
+  EXPECT_EQ(body->duplicate_fields, (std::vector<std::string>{cut, cut}));
+}
+
 TEST(Body, WhatTheFastReaderLeavesIsReadAsNlohmannReadsIt) {
   for (const std::string text :
        {"\xEF\xBB\xBF{\"b\":[1,{}],\"a\":{\"d\":null,\"c\":[[],[1e-400]]}}", "\xEF\xBB\xBF[]",

@@ -12,7 +12,6 @@
 #include "common/http/client.h"
 #include "common/http/server.h"
 #include "standalone/apiserver/apiserver.h"
-#include "standalone/apiserver/http/handler.h"
 
 namespace envicutor::standalone {
 namespace {
@@ -206,29 +205,6 @@ TEST_F(ServerTest, MethodsAndMediaTypesThatAreNotThere) {
   EXPECT_EQ(Send(request).status, 406);
   MustSend(422, "POST", std::string(kMaps) + "?dryRun=Some", ConfigMap("b"));
   MustSend(400, "GET", std::string(kMaps) + "?limit=x");
-}
-
-TEST(ApiHandlerTest, SmallWritesOfOneNamespacedObjectRunAtOnce) {
-  const std::string collection = "/apis/envicutor.io/v1alpha1/namespaces/team/submissions";
-  const auto is_short = [](std::string method, std::string path, size_t bytes = 100) {
-    http::ServerRequest request;
-    request.method = std::move(method);
-    request.path = std::move(path);
-    request.body.assign(bytes, ' ');
-    return ApiHandler::IsShort(request);
-  };
-  EXPECT_TRUE(is_short("POST", collection));
-  EXPECT_TRUE(is_short("DELETE", collection + "/one"));
-  EXPECT_TRUE(is_short("PATCH", collection + "/one"));
-  EXPECT_TRUE(is_short("PUT", collection + "/one/status"));
-  EXPECT_TRUE(is_short("PUT", collection + "/one/status", 64U << 10U));
-  EXPECT_FALSE(is_short("PUT", collection + "/one/status", (64U << 10U) + 1));  // takes long
-  EXPECT_FALSE(is_short("GET", collection));                                    // may be large
-  EXPECT_FALSE(is_short("DELETE", collection));                                 // many writes
-  EXPECT_FALSE(is_short("POST", "/api/v1/namespaces/team/pods/one/eviction"));  // more than one
-  EXPECT_FALSE(is_short("PUT", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/one"));
-  EXPECT_FALSE(is_short("DELETE", collection + "/"));  // the collection, whatever it looks like
-  EXPECT_FALSE(is_short("PUT", "/apis//apiextensions.k8s.io/v1/customresourcedefinitions//one"));
 }
 
 TEST_F(ServerTest, TablesAndPartialMetadata) {

@@ -2,6 +2,8 @@
 // each is answered once, when it is durable.
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "standalone/apiserver/http/handler.h"
 #include "tests/unit/apiserver/fixture.h"
 
@@ -72,7 +74,12 @@ class ShortWriteTest : public ApiTest {
     if (type == kApply) request.query = {{"fieldManager", "me"}, {"force", "true"}};
     request.body = body;
     if (!body.empty()) request.headers.Set("Content-Type", type);
-    EXPECT_TRUE(ApiHandler::IsShort(request)) << method << " " << path;
+    // The other forms do not wait either, but are not always short.
+    if (type == "application/json" || type == kMerge) {
+      EXPECT_TRUE(handler_->IsShort(request)) << method << " " << path;
+    } else {
+      EXPECT_FALSE(handler_->IsShort(request)) << type;
+    }
     auto writer = std::make_shared<Answers>();
     handler_->Handle(request, writer);
     return writer;
@@ -171,10 +178,106 @@ TEST_F(ShortWriteTest, WhatTheDiskRefusesIsAnsweredSoAndUndone) {
   gate_.Fail();
   ASSERT_EQ(writer->all.size(), 1U);
   EXPECT_EQ(writer->all[0].status, 500);
+  EXPECT_NE(handler_->Metrics().find(R"(verb="PATCH",resource="widgets",code="500"} 1)"),
+            std::string::npos)
+      << handler_->Metrics();
   EXPECT_NE(writer->all[0].body.find("disk full"), std::string::npos) << writer->all[0].body;
   ASSERT_NE(gated_store_->GetHead("example.com/widgets", "default/one"), nullptr);
   EXPECT_TRUE(gated_store_->GetHead("example.com/widgets", "default/one")->HasFinalizers());
   Do(200, "PATCH", one, R"({"metadata":{"finalizers":null}})", kMerge);
+}
+
+// It says what another write made: no sooner than that is durable.
+TEST_F(ShortWriteTest, AWriteThatChangesNothingIsAsDurableAsWhatItFound) {
+  const std::string one = std::string(kWidgets) + "/one";
+  Do(201, "POST", kWidgets, Body(Widget("one"), {{"finalizers", {"example.com/held"}}}));
+  const std::string patch = R"({"spec":{"size":7}})";
+  const std::vector<std::array<std::string, 2>> twice = {{"PATCH", patch}, {"DELETE", ""}};
+  for (const auto& [method, body] : twice) {
+    for (const bool fails : {true, false}) {
+      SCOPED_TRACE(method + (fails ? " fails" : ""));
+      const auto first = Begin(method, one, body, kMerge);
+      const auto second = Begin(method, one, body, kMerge);
+      const auto third = Begin(method, one, body, kMerge);
+      EXPECT_TRUE(first->all.empty());
+      EXPECT_TRUE(second->all.empty());
+      EXPECT_TRUE(third->all.empty());
+      EXPECT_EQ(gate_.waited, 0);
+      if (fails) {
+        gate_.Fail();
+      } else {
+        gate_.Durable();
+      }
+      for (const auto& writer : {first, second, third}) {
+        ASSERT_EQ(writer->all.size(), 1U);
+        EXPECT_EQ(writer->all[0].status, fails ? 500 : 200) << writer->all[0].body;
+      }
+      if (!fails) {
+        EXPECT_EQ(second->all[0].body, first->all[0].body);
+      }
+    }
+    // Of what is durable it is told at once.
+    EXPECT_EQ(Begin(method, one, body, kMerge)->all.size(), 1U);
+  }
+}
+
+TEST_F(ShortWriteTest, OnlySmallPlainWritesOfOneSmallNamespacedObjectAre) {
+  const std::string one = std::string(kWidgets) + "/one";
+  const auto is_short = [&](const std::string& method, const std::string& path, size_t bytes = 100,
+                            const std::string& type = "") {
+    http::ServerRequest request;
+    request.method = method;
+    request.path = path;
+    request.body.assign(bytes, ' ');
+    const std::string usual = method == "PATCH" ? kMerge : "application/json; charset=utf-8";
+    request.headers.Set("Content-Type", type.empty() ? usual : type);
+    return handler_->IsShort(request);
+  };
+  Do(201, "POST", kWidgets, Body(Widget("one")));
+  EXPECT_TRUE(is_short("POST", kWidgets));
+  EXPECT_TRUE(is_short("DELETE", one));
+  EXPECT_TRUE(is_short("PATCH", one));
+  EXPECT_TRUE(is_short("PUT", one + "/status", 8U << 10U));
+  EXPECT_FALSE(is_short("PUT", one + "/status", (8U << 10U) + 1));  // takes long
+  for (const char* type : {kApply, "application/json-patch+json", "application/yaml",
+                           "application/strategic-merge-patch+json"}) {
+    EXPECT_FALSE(is_short("PATCH", one, 100, type)) << type;  // a short one can be much work
+  }
+  EXPECT_FALSE(is_short("POST", kWidgets, 100, "application/yaml"));
+  EXPECT_FALSE(is_short("PUT", one, 100, "application/vnd.kubernetes.protobuf"));
+  EXPECT_FALSE(is_short("GET", kWidgets));                                   // may be large
+  EXPECT_FALSE(is_short("DELETE", kWidgets));                                // many writes
+  EXPECT_FALSE(is_short("POST", "/api/v1/namespaces/a/pods/one/eviction"));  // more than one
+  EXPECT_FALSE(is_short("PUT", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/one"));
+  EXPECT_FALSE(is_short("DELETE", std::string(kWidgets) + "/"));  // still the collection
+  EXPECT_FALSE(is_short("PUT", "/apis//apiextensions.k8s.io/v1/customresourcedefinitions//one"));
+  // A change is as much work as the object is large.
+  const Json large = {{"annotations", {{"example.com/large", std::string(17U << 10U, 'x')}}}};
+  const auto kinds = gated_->registry()->Find("example.com", "v1", "widgets");
+  Json widget = Widget("large");
+  widget.update({{"kind", "Widget"}, {"apiVersion", "example.com/v1"}});
+  widget["metadata"].update(large);
+  ASSERT_TRUE(gated_->Create(*kinds, "default", std::move(widget), {}).ok());
+  EXPECT_FALSE(is_short("PATCH", std::string(kWidgets) + "/large"));
+  EXPECT_FALSE(is_short("DELETE", std::string(kWidgets) + "/large"));
+}
+
+// Those that wait for the disk have been let through already.
+TEST_F(ShortWriteTest, AQuotaCountsWhatIsNotYetDurable) {
+  const auto quotas = gated_->registry()->Find("", "v1", "resourcequotas");
+  ASSERT_TRUE(gated_
+                  ->Create(*quotas, "default",
+                           {{"apiVersion", "v1"},
+                            {"kind", "ResourceQuota"},
+                            {"metadata", {{"name", "few"}}},
+                            {"spec", {{"hard", {{"count/widgets.example.com", "1"}}}}}},
+                           {})
+                  .ok());
+  const auto first = Begin("POST", kWidgets, Body(Widget("one")), "application/json");
+  const auto second = Begin("POST", kWidgets, Body(Widget("two")), "application/json");
+  EXPECT_TRUE(first->all.empty());
+  ASSERT_EQ(second->all.size(), 1U);
+  EXPECT_EQ(second->all[0].status, 403) << second->all[0].body;
 }
 
 }  // namespace

@@ -2,11 +2,13 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <csignal>
 #include <filesystem>
 #include <thread>
 
@@ -133,6 +135,58 @@ TEST_F(SqliteStorageTest, DeferredWritesAreDurableWithoutAnybodyWhoWaits) {
   Store store(&storage, 10);
   ASSERT_TRUE(store.Load().ok());
   EXPECT_EQ(store.List("/things", "").objects.size(), size_t{kWrites});
+}
+
+// A disk that takes no more, for as long as it lives.
+class FullDisk {
+ public:
+  explicit FullDisk(const std::string& folder) : before_(signal(SIGXFSZ, SIG_IGN)) {
+    rlim_t largest = 0;
+    for (const auto& file : std::filesystem::directory_iterator(folder)) {
+      largest = std::max<rlim_t>(largest, file.file_size());
+    }
+    EXPECT_EQ(getrlimit(RLIMIT_FSIZE, &limit_), 0);
+    const rlimit full = {largest, limit_.rlim_max};
+    EXPECT_EQ(setrlimit(RLIMIT_FSIZE, &full), 0);
+  }
+  ~FullDisk() {
+    EXPECT_EQ(setrlimit(RLIMIT_FSIZE, &limit_), 0);
+    signal(SIGXFSZ, before_);
+  }
+  FullDisk(const FullDisk&) = delete;
+  FullDisk& operator=(const FullDisk&) = delete;
+
+ private:
+  sighandler_t before_;
+  rlimit limit_{};
+};
+
+TEST_F(SqliteStorageTest, WhatAFullDiskRefusesIsAnsweredSoAndGone) {
+  {
+    SqliteStorage storage(folder_);
+    Store store(&storage, 10);
+    ASSERT_TRUE(store.Load().ok());
+    ASSERT_EQ(Put(&store, "a", 1).kind, WriteOutcome::Kind::kDone);
+    const Json large = {{"text", std::string(4U << 20U, 'x')}};
+    Status deferred = OkStatus();
+    {
+      const FullDisk full(folder_);
+      EXPECT_EQ(store.Write({"/things", "b", nullptr, DraftObject(large), {}}).kind,
+                WriteOutcome::Kind::kFailed);
+      StoreWrite write{"/things", "c", nullptr, DraftObject(large), {}};
+      store.Then(store.Begin(&write), [&](const Status& status) { deferred = status; });
+      store.Drain();
+    }
+    EXPECT_FALSE(deferred.ok());
+    EXPECT_EQ(store.GetHead("/things", "b"), nullptr);
+    EXPECT_EQ(Put(&store, "d", 1).kind, WriteOutcome::Kind::kDone);
+  }
+  SqliteStorage storage(folder_);
+  Store store(&storage, 10);
+  ASSERT_TRUE(store.Load().ok());
+  std::vector<std::string> keys;
+  for (const ObjectPtr& object : store.List("/things", "").objects) keys.push_back(object->Name());
+  EXPECT_EQ(keys, (std::vector<std::string>{"a", "d"}));
 }
 
 TEST_F(SqliteStorageTest, ASecondServerIsRefusedAndFilesArePrivate) {

@@ -201,81 +201,14 @@ TEST_F(StoreTest, AFailedWriteIsNeitherSeenNorInTheWay) {
   EXPECT_EQ(Put("a", 3).kind, WriteOutcome::Kind::kDone);
 }
 
-// A storage that is durable when it is told so.
-class SlowStorage final : public Storage {
- public:
-  Result<StorageContent> Open(StorageListener* listener) override {
-    listener_ = listener;
-    return StorageContent{};
-  }
-  void Append(StorageWrite write) override { last_ = write.revision; }
-  void Flush() override { ++flushes; }
-  void Discard() override {}
-  void Durable() { listener_->OnDurable(last_); }
-  void Fail() { listener_->OnFailed(ResourceExhausted("disk full")); }
-  int flushes = 0;
-
- private:
-  StorageListener* listener_ = nullptr;
-  uint64_t last_ = 0;
-};
-
-TEST(DeferredWrite, IsToldWhenItIsDurableAndPublishedAndNotBefore) {
-  SlowStorage storage;
-  Store store(&storage, 10);
-  ASSERT_TRUE(store.Load().ok());
-  StoreWrite write{"/things", "a", nullptr, DraftObject(Json::object()), {}};
-  const auto ticket = store.Begin(&write);
-  ASSERT_NE(ticket, nullptr);
-  std::vector<bool> seen;
-  store.Then(ticket, [&](const Status& status) {
-    EXPECT_TRUE(status.ok());
-    seen.push_back(store.Get("/things", "a") == ticket->object());
-  });
-  EXPECT_EQ(storage.flushes, 1);
-  EXPECT_TRUE(seen.empty());
-  EXPECT_EQ(store.Get("/things", "a"), nullptr);
-  storage.Durable();
-  EXPECT_EQ(seen, std::vector<bool>{true});
-  storage.Durable();
-  EXPECT_EQ(seen.size(), 1U);
-  store.Drain();
-}
-
-TEST(DeferredWrite, ThatFailsIsToldSoAndThatIsDoneAlreadyAtOnce) {
-  SlowStorage storage;
-  Store store(&storage, 10);
-  ASSERT_TRUE(store.Load().ok());
-  StoreWrite first{"/things", "a", nullptr, DraftObject(Json::object()), {}};
-  const auto early = store.Begin(&first);
-  StoreWrite second{"/things", "b", nullptr, DraftObject(Json::object()), {}};
-  const auto late = store.Begin(&second);
-  std::vector<Code> told;
-  const auto tell = [&](const Status& status) { told.push_back(status.code()); };
-  store.Then(early, tell);
-  storage.Fail();
-  ASSERT_EQ(told.size(), 1U);
-  store.Then(late, tell);
-  EXPECT_EQ(told, (std::vector<Code>{Code::kResourceExhausted, Code::kResourceExhausted}));
-  EXPECT_EQ(store.GetHead("/things", "a"), nullptr);
-}
-
-TEST(DeferredWrite, AConflictLeavesTheWriteAsItWas) {
-  SlowStorage storage;
-  Store store(&storage, 10);
-  ASSERT_TRUE(store.Load().ok());
-  StoreWrite other{"/things", "guard", nullptr, DraftObject(Json::object()), {}};
-  ASSERT_NE(store.Begin(&other), nullptr);
-  StoreWrite write{
-      "/things", "a", nullptr, DraftObject(Json::object()), {{"/things", "guard", nullptr}}};
-  EXPECT_EQ(store.Begin(&write), nullptr);
-  EXPECT_EQ(store.CountHead("/things", ""), 1U);
-  write.guards.clear();
-  EXPECT_NE(store.Begin(&write), nullptr);
-  EXPECT_EQ(store.CountHead("/things", ""), 2U);
-  EXPECT_TRUE(store.List("/things", "").objects.empty());
-  storage.Durable();
-  EXPECT_EQ(store.List("/things", "").objects.size(), 2U);
+TEST_F(StoreTest, AFailedWriteIsNotMadeDurableByTheNextOne) {
+  storage_.FailNextFlush(ResourceExhausted("disk full"));
+  EXPECT_EQ(Put("a", 1).kind, WriteOutcome::Kind::kFailed);
+  EXPECT_EQ(Put("b", 1).kind, WriteOutcome::Kind::kDone);
+  Store again(&storage_, 4);
+  ASSERT_TRUE(again.Load().ok());
+  EXPECT_EQ(again.Get("/things", "a"), nullptr);
+  EXPECT_NE(again.Get("/things", "b"), nullptr);
 }
 
 TEST_F(StoreTest, AfterARestartWatchesGoOnWhereNothingWasMissed) {

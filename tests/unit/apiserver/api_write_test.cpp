@@ -1,4 +1,5 @@
 // create, update, patch: identity, conflicts, isolation of subresources, validation.
+#include "standalone/apiserver/http/output.h"
 #include "tests/unit/apiserver/fixture.h"
 
 namespace envicutor::standalone {
@@ -241,6 +242,44 @@ TEST_F(ApiWriteTest, CrdsAreEstablishedAtOnceAndServed) {
   Restart();
   ASSERT_NE(Resource("widgets"), nullptr);
   MustCreate("widgets", Widget("after"));
+}
+
+TEST_F(ApiWriteTest, EachVersionIsShownAsItself) {
+  Json crd = WidgetCrd();
+  crd["metadata"]["name"] = "gadgets.example.com";
+  crd["spec"]["names"] = {{"plural", "gadgets"}, {"kind", "Gadget"}};
+  Json& versions = crd["spec"]["versions"];
+  versions.push_back(Json(versions[0]));
+  versions[1]["name"] = "v2";
+  versions[1]["storage"] = false;
+  MustCreate("customresourcedefinitions", crd);
+  const ResourcePtr stored = api_->registry()->Find("example.com", "v1", "gadgets");
+  const ResourcePtr other = api_->registry()->Find("example.com", "v2", "gadgets");
+  ASSERT_NE(other, nullptr);
+  WriteOptions options;
+  options.stored_is_enough = true;
+  for (const ResourcePtr& made_as : {stored, other}) {
+    Json widget = Widget(made_as->version);
+    widget["apiVersion"] = made_as->ApiVersion();
+    widget["kind"] = "Gadget";
+    const auto made = api_->Create(*made_as, "default", widget, options);
+    ASSERT_TRUE(made.ok()) << made.error().message;
+    const Json answer = made->stored != nullptr ? made->stored->Tree().Copy() : made->object;
+    EXPECT_EQ(answer["apiVersion"], made_as->ApiVersion());
+    for (const ResourcePtr& read_as : {stored, other}) {
+      const auto object = api_->Get(*read_as, "default", made_as->version);
+      ASSERT_TRUE(object.ok());
+      EXPECT_EQ(Json::parse(ObjectText(*read_as, **object, {}))["apiVersion"],
+                read_as->ApiVersion());
+      const auto list = api_->List(*read_as, "default", {});
+      ASSERT_TRUE(list.ok());
+      for (const Json& item : Json::parse(ListText(*read_as, *list, {}))["items"]) {
+        EXPECT_EQ(item["apiVersion"], read_as->ApiVersion());
+      }
+      const Json event = Json::parse(EventText("ADDED", *read_as, **object, {}, false));
+      EXPECT_EQ(event["object"]["apiVersion"], read_as->ApiVersion());
+    }
+  }
 }
 
 TEST_F(ApiWriteTest, AStricterSchemaHoldsUpOnlyWhatChanges) {

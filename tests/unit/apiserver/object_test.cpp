@@ -74,5 +74,14 @@ TEST(Object, ReadAgainIsTheSame) {
   EXPECT_FALSE(ReadObject("{\"metadata\":{\"resourceVersion\":\"1\"", 1).ok());
 }
 
+TEST(Object, TellsWhatItTakesWithItsTreeAndWithout) {
+  const ObjectPtr object =
+      MakeObject({{"metadata", {{"name", "a"}}}, {"text", std::string(1000, 'x')}}, 1);
+  const size_t with_tree = object->HeldBytes();
+  object->DropTree();
+  EXPECT_GT(object->HeldBytes(), object->TextBytes());
+  EXPECT_GT(with_tree, object->HeldBytes() + 1000);
+}
+
 }  // namespace
 }  // namespace envicutor::standalone

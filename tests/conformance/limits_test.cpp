@@ -125,8 +125,8 @@ TEST_P(Conformance, MemoryOverTheLimit) {
 
 TEST_P(Conformance, WithoutAMemoryControllerTheLimitHoldsApproximately) {
   if (!sandbox().Info().degraded) GTEST_SKIP() << "the memory controller is there";
-  EXPECT_TRUE(KilledBy(Probe({"memory-children", "2", std::to_string(20 * kMiB)}), Killed::kMemory,
-                       "memory"));
+  EXPECT_TRUE(KilledBy(Probe({"memory-children", "2", std::to_string(20 * kMiB), "wait"}),
+                       Killed::kMemory, "memory"));
   Limit(Limit::kMemory, 8 * kMiB);
   EXPECT_TRUE(KilledBy(Probe({"write-and-wait", "/tmp/f", std::to_string(16 * kMiB)}),
                        Killed::kMemory, "memory"));

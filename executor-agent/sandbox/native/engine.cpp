@@ -160,7 +160,7 @@ Result<uint64_t> Engine::PrepareEnvironment(uint64_t generation,
     key += '\0';
     key += part;
   }
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard lock(environments_mutex_);
   const auto found = environments_.find(key);
   if (found != environments_.end() && found->second.generation == generation) {
     found->second.last_use = ++uses_;

@@ -52,7 +52,7 @@ class Engine {
     uint64_t generation = 0;
     uint64_t last_use = 0;
   };
-  void DropOldest();  // with mutex_ held
+  void DropOldest();  // with environments_mutex_ held
 
   SandboxOptions options_;
   UniqueFd lock_;  // flock: one process for a state folder
@@ -67,6 +67,9 @@ class Engine {
   std::mutex mutex_;
   std::set<unsigned> free_uids_;
   uint64_t next_box_ = 1;
+
+  // Held while the spawner prepares one: whoever else wants it waits for it, boxes do not.
+  std::mutex environments_mutex_;
   uint64_t next_environment_ = 1;
   uint64_t uses_ = 0;
   std::map<std::string, Prepared> environments_;

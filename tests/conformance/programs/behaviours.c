@@ -210,6 +210,7 @@ static int do_memory_children(char** args) {
     }
     usleep(1000);
   }
+  while (args[2]) pause(); /* for who looks only now and then */
   close(go[1]);
   while (wait(&status) > 0) killed += WIFSIGNALED(status);
   puts(killed ? "killed" : "all lived");

@@ -8,14 +8,14 @@ using envicutor::Json;
 
 FUZZ_TARGET(fuzz_outline) {
   (void)standalone::OutlineOf(data);  // whatever it is
-  auto parsed = envicutor::ParseJson(data, 64);
+  auto parsed = envicutor::ParseJson(data, 200);
   if (!parsed.ok() || !parsed->is_object()) return;
   Json tree = *std::move(parsed);
   if (tree.contains("metadata") && !tree["metadata"].is_object()) return;
   const standalone::ObjectPtr object = standalone::MakeObject(tree, 7);
   tree["metadata"]["resourceVersion"] = "7";
   const std::string text = envicutor::DumpJson(tree);
-  if (envicutor::ParseJson(text).value() != tree)
+  if (envicutor::ParseJson(text, 512).value() != tree)
     return;  // ill-formed UTF-8: not taken from anybody
   CHECK(object->Text() == text, text);
   CHECK(object->Name() == standalone::NameOf(tree), text);

@@ -112,7 +112,11 @@ std::optional<ApiError> Api::Admit(const ResourceInfo& resource, const Json* old
         return InvalidError(resource.KindTarget(name), causes);
       }
       causes.clear();
-      if (subresource.empty()) PrepareCrd(old, object, CrdNamesTaken(*object), now);
+      if (subresource.empty()) {
+        PrepareCrd(old, object, CrdNamesTaken(*object), now);
+      } else {
+        KeepEstablished(*old, object);
+      }
     } else if (subresource.empty()) {
       if (auto error = PrepareBuiltin(resource, old, object, now)) return error;
     }

@@ -121,14 +121,19 @@ std::optional<ApiError> CheckStorable(const StoreWrite& write) {
   const bool going = write.object->body->outline.terminating;
   const size_t bytes = write.object->body->text.size();
   const size_t depth = write.object->depth;
-  // What was let in once may still get smaller, step by step.
-  if (bytes > kMaxObjectBytes + (going ? kGoingBytes : 0) &&
-      (write.expected == nullptr || bytes > write.expected->TextBytes())) {
+  const Object* old = write.expected.get();
+  const size_t old_bytes =
+      old == nullptr ? 0 : old->TextBytes() - std::to_string(old->revision).size();
+  // What was let in once may still get smaller, step by step, and begin to go.
+  const size_t room = going && old != nullptr && !old->IsTerminating()
+                          ? std::max(kMaxObjectBytes, old_bytes)
+                          : kMaxObjectBytes;
+  if (bytes > room + (going ? kGoingBytes : 0) && bytes > old_bytes) {
     return TooLargeError("limit is " + std::to_string(kMaxObjectBytes) + ", the object has " +
                          std::to_string(bytes) + " bytes with its managedFields");
   }
   if (depth > kMaxObjectDepth + (going ? kGoingDepth : 0) &&
-      (write.expected == nullptr || depth > DepthOf(write.expected->Tree().Copy()))) {
+      (old == nullptr || depth > DepthOf(old->Tree().Copy()))) {
     return BadRequestError("the object is nested " + std::to_string(depth) +
                            " levels deep with its managedFields, more than " +
                            std::to_string(kMaxObjectDepth));

@@ -23,6 +23,8 @@ void InitPodStatus(Json* pod);
 // Names, conditions and stored versions of a CRD's status; `taken` says why its names are not
 // acceptable, or is "".
 void PrepareCrd(const Json* old, Json* crd, const std::string& taken, WallTime now);
+// Whoever writes the status: whether the names are accepted stays as the server has it.
+void KeepEstablished(const Json& old, Json* crd);
 
 // Sets the condition of that type, keeping lastTransitionTime while its status stays.
 void SetCondition(Json* conditions, const std::string& type, bool status, const std::string& reason,

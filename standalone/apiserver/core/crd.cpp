@@ -40,4 +40,22 @@ void PrepareCrd(const Json* old, Json* crd, const std::string& taken, WallTime n
   (*crd)["status"] = std::move(status);
 }
 
+void KeepEstablished(const Json& old, Json* crd) {
+  const auto ours = [](const Json& condition) {
+    const std::string type = GetString(condition, "type");
+    return type == "NamesAccepted" || type == "Established";
+  };
+  Json conditions = Json::array();
+  for (const Json& condition : At(old, {"status", "conditions"})) {
+    if (ours(condition)) conditions.push_back(condition);
+  }
+  for (const Json& condition : At(*crd, {"status", "conditions"})) {
+    if (!ours(condition)) conditions.push_back(condition);
+  }
+  Json& status = (*crd)["status"];
+  if (!status.is_object()) status = Json::object();
+  status["acceptedNames"] = At(old, {"status", "acceptedNames"});
+  status["conditions"] = std::move(conditions);
+}
+
 }  // namespace envicutor::standalone

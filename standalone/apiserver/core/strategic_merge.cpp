@@ -113,16 +113,18 @@ class Merger {
     if (!retain.is_array()) return;
     Json kept = Json::object();
     for (const Json& key : retain) {
-      if (key.is_string() && target->contains(key.get<std::string>())) {
-        kept[key.get<std::string>()] = (*target)[key.get<std::string>()];
-      }
+      if (!key.is_string()) continue;
+      const auto& name = key.get_ref<const std::string&>();
+      // Moved, and so once: a key may be said as often as a body has room.
+      if (target->contains(name) && !kept.contains(name)) kept[name] = std::move((*target)[name]);
     }
     *target = std::move(kept);
   }
 
   // Before a list of `items` is looked through for each of `wanted`: whether the patch may do so.
   bool Affords(const Json& items, const Json& wanted) {
-    looked_at_ += (items.size() + wanted.size()) * wanted.size();
+    if (!wanted.is_array()) return true;
+    looked_at_ += (items.size() + wanted.size()) * std::max<size_t>(wanted.size(), 1);
     return looked_at_ <= kMaxLookedAt;
   }
   static ApiError TooMuch() {
@@ -134,8 +136,10 @@ class Merger {
   static void RemoveScalars(Json* target, const std::string& field, const Json& values) {
     if (!values.is_array() || !At(*target, {field}).is_array()) return;
     Json kept = Json::array();
-    for (const Json& item : (*target)[field]) {
-      if (std::find(values.begin(), values.end(), item) == values.end()) kept.push_back(item);
+    for (Json& item : (*target)[field]) {
+      if (std::find(values.begin(), values.end(), item) == values.end()) {
+        kept.push_back(std::move(item));
+      }
     }
     (*target)[field] = std::move(kept);
   }

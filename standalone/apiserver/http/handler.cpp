@@ -75,7 +75,7 @@ bool ApiHandler::IsShort(const http::ServerRequest& request) const {
   // YAML's aliases, JSON patches and server-side apply make much of a short body.
   const bool plain = request.method == "PATCH" ? type == "application/merge-patch+json"
                                                : type.empty() || type == "application/json";
-  if (!plain && request.method != "DELETE") return false;
+  if (!plain && !(request.method == "DELETE" && request.body.empty())) return false;
   if (request.method == "POST") return depth == kCollectionDepth;
   if (depth <= kCollectionDepth ||
       (request.method != "PUT" && request.method != "PATCH" && request.method != "DELETE")) {

@@ -46,6 +46,14 @@ void SendAnswer(const ApiHandler::Writer& writer, const ResourceInfo& resource,
   writer->Send(ResponseOf(resource, answer, output));
 }
 
+// What a client makes up is not kept.
+std::string CountedAs(const std::string& method) {
+  for (const char* known : {"POST", "PUT", "PATCH", "DELETE", "HEAD"}) {
+    if (method == known) return method;
+  }
+  return "OTHER";
+}
+
 bool ServesSubresource(const ResourceInfo& resource, const std::string& name) {
   if (name.empty()) return true;
   if (name == "status") return resource.has_status;
@@ -77,7 +85,7 @@ std::optional<ApiError> ApiHandler::ServeResource(const http::ServerRequest& req
   const Call call{request, *info,  resource,
                   user,    writer, OutputOptions{*form, *include, api_->clock().WallNow()}};
   const bool watch = BoolQuery(request, "watch");
-  const std::string verb = request.method != "GET" ? request.method
+  const std::string verb = request.method != "GET" ? CountedAs(request.method)
                            : watch                 ? "WATCH"
                            : info->name.empty()    ? "LIST"
                                                    : "GET";

@@ -147,6 +147,21 @@ TEST(StrategicMerge, ContainersMergeByName) {
   EXPECT_EQ(containers[2]["name"], "c");
 }
 
+TEST(StrategicMerge, ADirectiveSaidAThousandTimesIsDoneOnceOrRefused) {
+  Json large = Json::object();
+  for (int i = 0; i < 1000; ++i) large["k" + std::to_string(i)] = "v";
+  const Json keep(std::vector<std::string>(1000, "data"));
+  EXPECT_EQ(Strategic({{"data", large}, {"gone", 1}}, {{"$retainKeys", keep}}),
+            (Json{{"data", large}}));
+  const Json args(std::vector<std::string>(100'000, "a"));
+  const Json pod = {{"spec", {{"containers", Json::array({{{"name", "c"}, {"args", args}}})}}}};
+  Json nothing = {{"name", "c"}, {"$deleteFromPrimitiveList/args", Json::array()}};
+  const Json patch = {{"spec", {{"containers", std::vector<Json>(100, nothing)}}}};
+  const ApiResult<Json> refused = ApplyStrategicMergePatch(pod, patch);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code, 413);
+}
+
 TEST(StrategicMerge, DirectivesDeleteReplaceAndOrder) {
   const Json pod = {{"spec",
                      {{"containers", Json::array({{{"name", "a"}}, {{"name", "b"}}})},

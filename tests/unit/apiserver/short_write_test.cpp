@@ -236,6 +236,8 @@ TEST_F(ShortWriteTest, OnlySmallPlainWritesOfOneSmallNamespacedObjectAre) {
   Do(201, "POST", kWidgets, Body(Widget("one")));
   EXPECT_TRUE(is_short("POST", kWidgets));
   EXPECT_TRUE(is_short("DELETE", one));
+  EXPECT_TRUE(is_short("DELETE", one, 0, "application/yaml"));
+  EXPECT_FALSE(is_short("DELETE", one, 100, "application/yaml"));
   EXPECT_TRUE(is_short("PATCH", one));
   EXPECT_TRUE(is_short("PUT", one + "/status", 8U << 10U));
   EXPECT_FALSE(is_short("PUT", one + "/status", (8U << 10U) + 1));  // takes long

@@ -32,6 +32,8 @@ class StorableTest : public ApiTest {
     options.owned = true;
     return Create("configmaps", Owned(name, levels), options);
   }
+  int made_ = 0;
+
   // Its tree goes, as when many newer ones have come.
   Json Reread(const std::string& name) {
     const ObjectPtr object = store_->Get("/configmaps", "default/" + name);
@@ -142,6 +144,49 @@ TEST(MakeIntegersTest, NumbersAreWhatGoWritesOfThem) {
   EXPECT_EQ(DumpJson(read.value), R"({"a":30,"b":[30,-2,1.5,-0.0,1e+300,9007199254740992]})");
   const ReadJson twice = ReadClientJson(R"({"a":1,"a":30.0})", 8);
   EXPECT_TRUE(twice.value["a"].is_number_integer());
+}
+
+// A file that an older server wrote, which did not count managedFields: it goes, however large.
+TEST_F(StorableTest, LargerOnesOfOlderServersCanGoAndDoNotGrow) {
+  constexpr size_t kTooMuch = 1700U << 10U;
+  MustCreate("customresourcedefinitions", WidgetCrd());
+  Settle();
+  Json old = MustCreate("widgets", Widget("old"));
+  old["spec"]["color"] = std::string(kTooMuch, 'x');
+  old["metadata"]["finalizers"] = {"example.com/held"};
+  StoreWrite write;
+  write.resource = "example.com/widgets";
+  write.key = "default/old";
+  write.expected = store_->Get(write.resource, write.key);
+  write.object = DraftObject(old);
+  const auto ticket = store_->Begin(&write);
+  ASSERT_NE(ticket, nullptr);
+  ASSERT_EQ(store_->Wait(ticket).kind, WriteOutcome::Kind::kDone);
+  EXPECT_EQ(Patch("widgets", "old", PatchKind::kMerge, {{"metadata", {{"labels", {{"a", "b"}}}}}})
+                .error()
+                .code,
+            413);
+  const auto deleted = Delete("widgets", "old");
+  ASSERT_TRUE(deleted.ok()) << deleted.error().message;
+  const auto gone =
+      Patch("widgets", "old", PatchKind::kMerge, {{"metadata", {{"finalizers", nullptr}}}});
+  EXPECT_TRUE(gone.ok()) << gone.error().message;
+  EXPECT_EQ(Get("widgets", "old"), nullptr);
+}
+
+TEST_F(StorableTest, AWriteOfItsStatusDoesNotUnserveADefinition) {
+  MustCreate("customresourcedefinitions", WidgetCrd());
+  Settle();
+  const Json now = Get("customresourcedefinitions", "widgets.example.com")["status"];
+  for (const Json& status :
+       {Json{{"conditions", Json::array()}, {"acceptedNames", nullptr}},
+        Json{{"conditions", Json::array({{{"type", "Established"}, {"status", "False"}}})}}}) {
+    ASSERT_TRUE(Patch("customresourcedefinitions", "widgets.example.com", PatchKind::kMerge,
+                      {{"status", status}}, "status")
+                    .ok());
+    EXPECT_EQ(Get("customresourcedefinitions", "widgets.example.com")["status"], now);
+    MustCreate("widgets", Widget("w" + std::to_string(made_++)));
+  }
 }
 
 // Names free again: the definition that waited for them is served without a restart.

@@ -97,7 +97,9 @@ std::optional<WallTime> TtlCollector::Sweep(int most) {
                                                         {"uid", *entry.uid},
                                                         {"error", status.ToString()}});
     entry.due = clock_.WallNow() + kRetry;
+    const bool first = entries_.empty() || entry.due < entries_.top().due;
     entries_.push(std::move(entry));
+    if (first) wake_.notify_all();  // who found nothing waits without a time
   }
   const std::lock_guard lock(mutex_);
   if (entries_.empty()) return std::nullopt;

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
@@ -11,6 +12,7 @@
 #include <charconv>
 #include <chrono>
 #include <filesystem>
+#include <iterator>
 #include <sstream>
 #include <string_view>
 #include <system_error>
@@ -75,16 +77,30 @@ Result<std::string> OwnGroup() {
   return folder;
 }
 
+// Nodes in one group change it one after the other. The kernel gives it back with the descriptor.
+Result<UniqueFd> LockGroup(const std::string& own) {
+  UniqueFd fd(::open(own.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.valid()) return ErrnoStatus(errno, "open " + own);
+  while (::flock(fd.get(), LOCK_EX) != 0) {
+    if (errno != EINTR) return ErrnoStatus(errno, "lock " + own);
+  }
+  return fd;
+}
+
 // All processes of a group; of those that end meanwhile none is left.
 Status MoveAll(const std::string& from, const std::string& to) {
   for (int round = 0; round < kMoveRounds; ++round) {
     std::istringstream pids(ReadControl(from + "/cgroup.procs"));
-    std::string pid;
-    if (!(pids >> pid)) return OkStatus();
-    do {
+    const std::vector<std::string> all{std::istream_iterator<std::string>(pids), {}};
+    if (all.empty()) return OkStatus();
+    // To write it would move whoever writes.
+    if (std::find(all.begin(), all.end(), "0") != all.end()) {
+      return FailedPrecondition("a process of another PID namespace is in " + from);
+    }
+    for (const std::string& pid : all) {
       const Status moved = WriteControl(to + "/cgroup.procs", pid);
       if (!moved.ok() && round + 1 == kMoveRounds) return moved.WithContext("process " + pid);
-    } while (pids >> pid);
+    }
   }
   return FailedPrecondition("processes keep on starting in " + from);
 }
@@ -108,6 +124,30 @@ Status HandDown(const std::string& own) {
   }
   (void)WriteControl(own + "/cgroup.subtree_control", "+cpu");
   return OkStatus();
+}
+
+// Undoes HandDown where nobody else depends on it: no other node, and nobody's group that has
+// limits by what was handed down. The leaf says that it was us.
+void TakeBack(const std::string& own) {
+  if (::access((own + kLeaf).c_str(), F_OK) != 0) return;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(own, error)) {
+    if (entry.is_directory(error) && entry.path().string() != own + kLeaf) return;
+  }
+  const std::string enabled = ReadControl(own + "/cgroup.subtree_control");
+  std::vector<std::string> taken;
+  for (const char* controller : {"cpu", "memory", "pids"}) {
+    if (!HasWord(enabled, controller)) continue;
+    if (WriteControl(own + "/cgroup.subtree_control", std::string("-") + controller).ok()) {
+      taken.emplace_back(controller);
+      continue;
+    }
+    for (const std::string& back : taken) {
+      (void)WriteControl(own + "/cgroup.subtree_control", "+" + back);
+    }
+    return;
+  }
+  if (MoveAll(own + kLeaf, own).ok()) ::rmdir((own + kLeaf).c_str());
 }
 
 void RemoveTree(const std::string& folder) {
@@ -179,14 +219,21 @@ Result<PodGroups> PodGroups::Make(const std::string& node_dir) {
   ENVICUTOR_ASSIGN(const std::string own, OwnGroup());
   PodGroups groups;
   groups.base_ = own + kPods + Sha256Hex(node_dir).substr(0, 12);
-  // First, so that a node that leaves sees that there is another.
+  ENVICUTOR_ASSIGN(const UniqueFd lock, LockGroup(own));
   ENVICUTOR_RETURN_IF_ERROR(MakeDirs(groups.base_));
+  const Status enabled = groups.Enable(own);
+  if (enabled.ok()) return groups;
+  if (::rmdir(groups.base_.c_str()) == 0) TakeBack(own);
+  return enabled;
+}
+
+Status PodGroups::Enable(const std::string& own) const {
   ENVICUTOR_RETURN_IF_ERROR(HandDown(own));
   for (const char* controller : {"+memory", "+pids"}) {
-    ENVICUTOR_RETURN_IF_ERROR(WriteControl(groups.base_ + "/cgroup.subtree_control", controller));
+    ENVICUTOR_RETURN_IF_ERROR(WriteControl(base_ + "/cgroup.subtree_control", controller));
   }
-  (void)WriteControl(groups.base_ + "/cgroup.subtree_control", "+cpu");
-  return groups;
+  (void)WriteControl(base_ + "/cgroup.subtree_control", "+cpu");
+  return OkStatus();
 }
 
 Result<UniqueFd> PodGroups::MakeGroup(const std::string& name, int64_t memory_bytes,
@@ -221,18 +268,10 @@ void PodGroups::RemoveOthers(const std::vector<std::string>& known) const {
 }
 
 void PodGroups::Leave() const {
-  if (!enabled() || ::rmdir(base_.c_str()) != 0) return;
+  if (!enabled()) return;
   const std::string own = base_.substr(0, base_.rfind('/'));
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(own, error)) {
-    if (entry.path().string().starts_with(own + kPods)) return;  // another node's
-  }
-  if (::access((own + kLeaf).c_str(), F_OK) != 0) return;
-  for (const char* controller : {"-cpu", "-memory", "-pids"}) {
-    (void)WriteControl(own + "/cgroup.subtree_control", controller);
-  }
-  // Refused where somebody else's groups need the controllers: then the leaf stays.
-  if (MoveAll(own + kLeaf, own).ok()) ::rmdir((own + kLeaf).c_str());
+  const Result<UniqueFd> lock = LockGroup(own);
+  if (lock.ok() && ::rmdir(base_.c_str()) == 0) TakeBack(own);
 }
 
 int64_t PodGroups::OomKills(const std::string& folder) {

@@ -35,7 +35,7 @@ struct ModeDecision {
 class PodGroups {
  public:
   // Hands memory, pids, cpu (where there) down. Whoever is in this process's group, and is not to
-  // be there then, is moved into a leaf of it.
+  // be there then, is moved into a leaf of it. Where it fails nothing stays of it.
   // Groups that a dead predecessor of the same `node_dir` left stay: their containers may live.
   // Those of other nodes in the same group are theirs.
   [[nodiscard]] static Result<PodGroups> Make(const std::string& node_dir);
@@ -48,7 +48,8 @@ class PodGroups {
                                            int64_t cpu_millis) const;
   // Ends what is in groups whose name is not in `known`.
   void RemoveOthers(const std::vector<std::string>& known) const;
-  // Once every pod has ended: takes back what Make did, unless another node is there.
+  // Once every pod has ended: takes back what Make did, unless another node or anybody's group is
+  // there, which could have limits by it.
   void Leave() const;
   // OOM kills in the group itself so far.
   [[nodiscard]] static int64_t OomKills(const std::string& folder);
@@ -56,6 +57,8 @@ class PodGroups {
   static void RemoveGroup(const std::string& folder);
 
  private:
+  [[nodiscard]] Status Enable(const std::string& own) const;
+
   std::string base_;  // .../envicutor-pods-NODE
 };
 

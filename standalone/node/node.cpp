@@ -55,8 +55,12 @@ class Node {
   explicit Node(const NodeOptions& options) : options_(options) {}
 
   Status Run(const std::stop_token& stop) {
-    ENVICUTOR_RETURN_IF_ERROR(Prepare());
-    ENVICUTOR_RETURN_IF_ERROR(WaitUntilRegistered(stop));
+    Status ready = Prepare();
+    if (ready.ok()) ready = WaitUntilRegistered(stop);
+    if (!ready.ok()) {
+      context_.groups.Leave();  // but for what containers of a predecessor are in
+      return ready;
+    }
     const std::stop_callback wake(stop, [this] { Notify(); });
     for (const auto& informer : informers_) informer->Start();
     Loop(stop);

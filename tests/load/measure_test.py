@@ -27,7 +27,7 @@ def test_every_part_reports_beside_its_baseline(up, tmp_path):
         assert turn["pairs"]["pairs"] == turn["submissions"]["submissions"]  # as many objects on both sides
         assert turn["submissions"]["verdicts"] == {"Accepted": turn["submissions"]["submissions"]}
     assert figures["restart"]["verdicts"] == {"Accepted": figures["restart"]["queued"]}
-    for baseline in ("bare create + patch", "bare pairs a second, by turns", "p99 against p50"):
+    for baseline in ("bare create + patch", "bare pairs a second, by turns", "of the CPUs: p99 against p50"):
         assert baseline in done.stdout
 
 

@@ -6,6 +6,7 @@
 #include "common/api/bounds.h"
 #include "common/base/encoding.h"
 #include "executor-agent/run/compare.h"
+#include "executor-agent/run/simple_command.h"
 #include "executor-agent/run/variables.h"
 #include "executor-agent/run/verdict.h"
 
@@ -165,6 +166,7 @@ class Execution {
     StageSpec spec;
     spec.argv = {environment_->box.shell, "-c", request_.compile->script, "compile"};
     spec.env = StageVariables(environment_->built.variables, request_.compile->env);
+    spec.direct = SimpleCommand(request_.compile->script, spec.env);
     spec.limits = request_.compile->limits;
     result_.compile = Judge("compile", box_->Run(spec, control_.token()), spec.limits);
     if (Stopped()) return false;
@@ -195,6 +197,7 @@ class Execution {
     spec.argv = {environment_->box.shell, "-c", request_.run.script, "run"};
     spec.argv.insert(spec.argv.end(), args.begin(), args.end());
     spec.env = StageVariables(environment_->built.variables, request_.run.env);
+    spec.direct = SimpleCommand(request_.run.script, spec.env);
     spec.stdin_data = input;
     spec.merge_stderr = request_.run.merge_stderr;
     spec.limits = limits;

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <vector>
@@ -26,9 +27,20 @@ struct BoxEnvironment {
   std::string env_binary;  // linked as /usr/bin/env, or ""
 };
 
+// A program that a shell would do nothing but execute (run/simple_command.h).
+struct DirectStart {
+  std::vector<std::string> paths;  // the first that the box's user may execute is the program
+  std::vector<std::string> words;  // its argv[0], argv[1], ...
+  bool with_arguments = false;     // then the shell's own, of StageSpec.argv
+  std::vector<std::string> env;    // besides StageSpec.env
+};
+
 struct StageSpec {
   std::vector<std::string> argv;  // argv[0] is an absolute path in the box
   std::vector<std::string> env;   // "NAME=value", complete: nothing is inherited
+  // When argv is {shell, "-c", script, name, arguments...}: what that comes to. An engine may start
+  // it without the shell; where the kernel refuses it, the shell is to say why.
+  std::optional<DirectStart> direct;
   std::string stdin_data;         // given through a pipe or memfd; end of file after it
   bool merge_stderr = false;      // stderr goes into stdout, in order
   api::Limits limits;             // resolved

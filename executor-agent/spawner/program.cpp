@@ -55,6 +55,17 @@ void Pin(int cpu) {
   (void)Keyed(SYS_sched_setaffinity, 0, sizeof(set), &set);
 }
 
+// The first of the paths that may be executed. What the kernel does not execute after all, a folder
+// or a script without an interpreter, is the shell's to deal with, as is the message that nothing
+// was found.
+void ExecuteDirectly(const Run& run) {
+  for (char** path = run.direct_paths; *path != nullptr; ++path) {
+    if (Sys(SYS_faccessat, AT_FDCWD, *path, X_OK) < 0) continue;
+    (void)Sys(SYS_execve, *path, run.direct_argv, run.envp);
+    return;
+  }
+}
+
 }  // namespace
 
 void BecomeProgram(void* argument) {
@@ -82,6 +93,7 @@ void BecomeProgram(void* argument) {
   SendEvent(control, EventKind::kStarting, 0,
             run.init_cpu_nanos + cpu.tv_sec * 1'000'000'000LL + cpu.tv_nsec, "",
             static_cast<int>(init));
+  ExecuteDirectly(run);
   const long failed = run.program_fd >= 0
                           ? Sys(SYS_execveat, run.program_fd, "", run.argv, run.envp, AT_EMPTY_PATH)
                           : Sys(SYS_execve, run.argv[0], run.argv, run.envp);

@@ -26,24 +26,40 @@ Run* FindRun(pid_t pid) {
   return nullptr;
 }
 
-// Fills `strings` from the NUL-terminated strings of the payload.
+// `count` NUL-terminated strings of [*text, end), to `*at`. False: there are not as many.
+bool TakeStrings(size_t count, char** text, const char* end, char*** at) {
+  for (size_t i = 0; i < count; ++i) {
+    const size_t length = strnlen(*text, static_cast<size_t>(end - *text));
+    if (*text + length >= end) return false;
+    *(*at)++ = *text;
+    *text += length + 1;
+  }
+  return true;
+}
+
+// Fills `strings` from the payload.
 bool SplitStrings(Run* run, char* payload) {
   const Request& request = run->request;
-  const size_t total = static_cast<size_t>(request.argc) + request.envc;
-  if (request.argc == 0 || request.argc > kMaxStrings || total > kMaxStrings) return false;
+  const size_t total = static_cast<size_t>(request.argc) + request.envc + request.direct_paths +
+                       request.direct_words;
+  if (request.argc == 0 || total > kMaxStrings + kMaxDirectStrings) return false;
   const char* const end = payload + request.payload_size;
-  size_t at = 0;
-  for (size_t i = 0; i < total; ++i) {
-    if (i == request.argc) run->strings[at++] = nullptr;
-    const size_t length = strnlen(payload, static_cast<size_t>(end - payload));
-    if (payload + length >= end) return false;
-    run->strings[at++] = payload;
-    payload += length + 1;
+  char** at = run->strings;
+  run->argv = at;
+  if (!TakeStrings(request.argc, &payload, end, &at)) return false;
+  *at++ = nullptr;
+  run->envp = at;
+  if (!TakeStrings(request.envc, &payload, end, &at)) return false;
+  *at++ = nullptr;
+  run->direct_paths = at;
+  if (!TakeStrings(request.direct_paths, &payload, end, &at)) return false;
+  *at++ = nullptr;
+  run->direct_argv = at;
+  if (!TakeStrings(request.direct_words, &payload, end, &at)) return false;
+  if ((request.flags & kDirectArguments) != 0) {
+    for (size_t i = kShellWords; i < request.argc; ++i) *at++ = run->argv[i];
   }
-  if (request.envc == 0) run->strings[at++] = nullptr;
-  run->strings[at] = nullptr;
-  run->argv = run->strings;
-  run->envp = run->strings + request.argc + 1;
+  *at = nullptr;
   return payload == end;
 }
 

@@ -68,7 +68,10 @@ struct Run {
   char** argv;
   char** envp;
   long long init_cpu_nanos;        // the init's own until it started the program
-  char* strings[kMaxStrings + 2];  // argv NULL env NULL
+  char** direct_paths;             // ends with NULL
+  char** direct_argv;
+  // argv NULL env NULL paths NULL words arguments NULL
+  char* strings[2 * kMaxStrings + kMaxDirectStrings + 4];
   char payload[kMaxInlinePayload];
   alignas(64) char program_stack[16U << 10U];
   alignas(64) char init_stack[16U << 10U];

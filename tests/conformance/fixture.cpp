@@ -36,10 +36,10 @@ struct Scratch {
     fs::copy_file(OwnFolder() / "conformance-probe", tools / "probe");
     fs::copy_file("/bin/busybox", tools / "busybox");
     for (const char* name :
-         {"sh", "env",  "cat",      "ls",    "ln",    "mkdir", "mkfifo",   "rm",
-          "id", "stat", "find",     "head",  "dd",    "chmod", "sleep",    "grep",
-          "df", "wc",   "readlink", "touch", "mount", "ps",    "hostname", "truncate",
-          "du", "true", "kill",     "sort",  "tr"}) {
+         {"sh",       "env",  "cat",    "ls",       "ln",    "mkdir", "mkfifo", "rm",
+          "id",       "stat", "find",   "head",     "dd",    "chmod", "sleep",  "grep",
+          "df",       "wc",   "printf", "readlink", "touch", "mount", "ps",     "hostname",
+          "truncate", "du",   "true",   "kill",     "sort",  "tr"}) {
       fs::create_symlink("busybox", tools / name);
     }
   }

@@ -29,7 +29,8 @@ inline constexpr uint32_t kHasPayloadFd = 2;    // the payload is in this memfd
 inline constexpr uint32_t kNoCgroup = 4;        // the cgroup descriptor is only a filler
 inline constexpr uint32_t kLimitNproc = 8;      // no pids controller: use RLIMIT_NPROC (degraded)
 inline constexpr uint32_t kMemoryLimited = 16;  // the group has a memory limit
-inline constexpr uint32_t kReplyOnFd = 32;      // where it has got lost nobody is answered
+inline constexpr uint32_t kDirectArguments = 64;
+inline constexpr uint32_t kReplyOnFd = 32;  // where it has got lost nobody is answered
 inline constexpr size_t kMaxFds = 7;
 
 // A message is a Request and the payload. Bigger payloads of kRun travel in a memfd.
@@ -37,7 +38,10 @@ inline constexpr size_t kMaxInlinePayload = 48U << 10U;
 // argv and env together: what execve takes at most with a usual stack.
 inline constexpr size_t kMaxPayload = 6U << 20U;
 inline constexpr size_t kMaxEnvironments = 64;
-inline constexpr size_t kMaxStrings = 4096;  // argv and env entries of a run
+inline constexpr size_t kMaxStrings = 4096;       // argv and env entries of a run
+inline constexpr size_t kMaxDirectStrings = 256;  // and what is started directly
+// argv before the script's own arguments: shell, -c, script, name.
+inline constexpr size_t kShellWords = 4;
 
 struct Request {
   Op op = Op::kHello;
@@ -52,9 +56,13 @@ struct Request {
   uint64_t max_processes = 0;
   uint32_t uid = 0;
   int32_t cpu = -1;  // kRun: the only CPU of the program, or -1
-  uint32_t unused = 0;
   uint32_t argc = 0;
   uint32_t envc = 0;
+  // kRun: a program to be executed instead of argv[0] where one of `direct_paths` can be; its argv
+  // is the words, then with kDirectArguments argv from kShellWords on. Payload: argv, env, paths,
+  // words.
+  uint32_t direct_paths = 0;
+  uint32_t direct_words = 0;
   uint32_t payload_size = 0;
 };
 

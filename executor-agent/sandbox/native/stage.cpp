@@ -41,6 +41,10 @@ Status Append(const std::vector<std::string>& strings, std::string* payload) {
   return OkStatus();
 }
 
+size_t Strings(const DirectStart& direct) {
+  return direct.paths.size() + direct.words.size() + direct.env.size();
+}
+
 Result<UniqueFd> PayloadFile(const std::string& payload) {
   UniqueFd fd(::memfd_create("arguments", MFD_CLOEXEC));
   if (!fd.valid()) return ErrnoStatus(errno, "memfd_create");
@@ -136,6 +140,15 @@ Status Stage::AskSpawner() {
   std::string payload;
   ENVICUTOR_RETURN_IF_ERROR(Append(spec_.argv, &payload));
   ENVICUTOR_RETURN_IF_ERROR(Append(spec_.env, &payload));
+  if (spec_.direct && Strings(*spec_.direct) <= kMaxDirectStrings) {
+    const DirectStart& direct = *spec_.direct;
+    request.envc += static_cast<uint32_t>(direct.env.size());
+    request.direct_paths = static_cast<uint32_t>(direct.paths.size());
+    request.direct_words = static_cast<uint32_t>(direct.words.size());
+    if (direct.with_arguments) request.flags |= kDirectArguments;
+    for (const auto* strings : {&direct.env, &direct.paths, &direct.words})
+      ENVICUTOR_RETURN_IF_ERROR(Append(*strings, &payload));
+  }
   if (payload.size() > kMaxPayload) return InvalidArgument("argument list too long");
   request.payload_size = static_cast<uint32_t>(payload.size());
 

@@ -184,7 +184,9 @@ TEST_F(ApiDeleteTest, OrphanLeavesDependentsWithoutTheReference) {
   ASSERT_TRUE(Delete("configmaps", "owner", query).ok());
   Settle();
   EXPECT_TRUE(Get("configmaps", "owner").is_null());
-  EXPECT_FALSE(Get("configmaps", "child")["metadata"].contains("ownerReferences"));
+  const Json child = Get("configmaps", "child");
+  ASSERT_FALSE(child.is_null());
+  EXPECT_FALSE(child["metadata"].contains("ownerReferences"));
 }
 
 TEST_F(ApiDeleteTest, GarbageIsCollectedAfterARestartToo) {

@@ -85,6 +85,10 @@ TEST_F(ApiReadTest, SelectorsAndNamespaces) {
   query = {};
   query.field_selector = "metadata.name=a";
   EXPECT_THAT(Names("configmaps", query), ElementsAre("a", "a"));
+  query.field_selector = "metadata.namespace=default,metadata.name!=b";
+  EXPECT_THAT(Names("configmaps", query), ElementsAre("a"));
+  query.field_selector = "metadata.namespace!=envicutor-system,metadata.namespace!=default";
+  EXPECT_THAT(Names("configmaps", query), ElementsAre());
   EXPECT_THAT(Names("configmaps", {}, "default"), ElementsAre("a", "b"));
 }
 

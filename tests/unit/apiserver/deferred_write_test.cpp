@@ -2,32 +2,13 @@
 #include <gtest/gtest.h>
 
 #include "standalone/apiserver/core/store.h"
+#include "tests/unit/apiserver/gated_storage.h"
 
 namespace envicutor::standalone {
 namespace {
 
-// A storage that is durable when it is told so.
-class SlowStorage final : public Storage {
- public:
-  Result<StorageContent> Open(StorageListener* listener) override {
-    listener_ = listener;
-    return StorageContent{};
-  }
-  void Append(StorageWrite write) override { last_ = write.revision; }
-  void Flush() override { ++flushes; }
-  void Discard() override {}
-  void Durable() { listener_->OnDurable(last_); }
-  void DurableUpTo(uint64_t revision) { listener_->OnDurable(revision); }
-  void Fail() { listener_->OnFailed(ResourceExhausted("disk full")); }
-  int flushes = 0;
-
- private:
-  StorageListener* listener_ = nullptr;
-  uint64_t last_ = 0;
-};
-
 TEST(DeferredWrite, IsToldWhenItIsDurableAndPublishedAndNotBefore) {
-  SlowStorage storage;
+  GatedStorage storage;
   Store store(&storage, 10);
   ASSERT_TRUE(store.Load().ok());
   StoreWrite write{"/things", "a", nullptr, DraftObject(Json::object()), {}};
@@ -38,7 +19,8 @@ TEST(DeferredWrite, IsToldWhenItIsDurableAndPublishedAndNotBefore) {
     EXPECT_TRUE(status.ok());
     seen.push_back(store.Get("/things", "a") == ticket->object());
   });
-  EXPECT_EQ(storage.flushes, 1);
+  EXPECT_EQ(storage.asked, 1);
+  EXPECT_EQ(storage.waited, 0);
   EXPECT_TRUE(seen.empty());
   EXPECT_EQ(store.Get("/things", "a"), nullptr);
   storage.Durable();
@@ -49,7 +31,7 @@ TEST(DeferredWrite, IsToldWhenItIsDurableAndPublishedAndNotBefore) {
 }
 
 TEST(DeferredWrite, ThatFailsIsToldSoAndThatIsDoneAlreadyAtOnce) {
-  SlowStorage storage;
+  GatedStorage storage;
   Store store(&storage, 10);
   ASSERT_TRUE(store.Load().ok());
   StoreWrite first{"/things", "a", nullptr, DraftObject(Json::object()), {}};
@@ -67,7 +49,7 @@ TEST(DeferredWrite, ThatFailsIsToldSoAndThatIsDoneAlreadyAtOnce) {
 }
 
 TEST(DeferredWrite, AConflictLeavesTheWriteAsItWas) {
-  SlowStorage storage;
+  GatedStorage storage;
   Store store(&storage, 10);
   ASSERT_TRUE(store.Load().ok());
   StoreWrite other{"/things", "guard", nullptr, DraftObject(Json::object()), {}};
@@ -91,7 +73,7 @@ std::shared_ptr<WriteTicket> Put(Store* store, const std::string& key, int value
 }
 
 TEST(DeferredWrite, OfTwoOfAKeyTheSecondStaysTheHeadWhenTheFirstIsDurable) {
-  SlowStorage storage;
+  GatedStorage storage;
   Store store(&storage, 10);
   ASSERT_TRUE(store.Load().ok());
   const auto first = Put(&store, "a", 1);
@@ -105,7 +87,7 @@ TEST(DeferredWrite, OfTwoOfAKeyTheSecondStaysTheHeadWhenTheFirstIsDurable) {
 }
 
 TEST(DeferredWrite, ADeletionThatWaitsIsNotCounted) {
-  SlowStorage storage;
+  GatedStorage storage;
   Store store(&storage, 10);
   ASSERT_TRUE(store.Load().ok());
   const auto put = Put(&store, "a", 1);
@@ -118,7 +100,7 @@ TEST(DeferredWrite, ADeletionThatWaitsIsNotCounted) {
 }
 
 TEST(DeferredWrite, ListenersHearOfItBeforeItsWriterDoes) {
-  SlowStorage storage;
+  GatedStorage storage;
   Store store(&storage, 10);
   std::vector<std::string> order;
   store.SetPublishListener([&](const auto&) { order.emplace_back("listener"); });
@@ -129,7 +111,7 @@ TEST(DeferredWrite, ListenersHearOfItBeforeItsWriterDoes) {
 }
 
 TEST(DeferredWrite, WhatIsConfirmedIsTheHeadAndAsDurableAsItsWrite) {
-  SlowStorage storage;
+  GatedStorage storage;
   Store store(&storage, 10);
   ASSERT_TRUE(store.Load().ok());
   const auto first = Put(&store, "a", 1);

@@ -49,7 +49,9 @@ TEST(FieldSelector, BuiltinFieldsOnly) {
   };
   EXPECT_TRUE(matches("metadata.name=a,spec.nodeName=node"));
   EXPECT_TRUE(matches("status.phase!=Failed,status.phase!=Succeeded"));
+  EXPECT_TRUE(matches("metadata.namespace=n"));
   EXPECT_FALSE(matches("metadata.namespace==other"));
+  EXPECT_FALSE(matches("metadata.namespace=a"));  // its name
   EXPECT_FALSE(matches("spec.nodeName="));
   EXPECT_EQ(FieldSelector::Parse("spec.containers=x", *pods).error().code, 400);
   EXPECT_EQ(FieldSelector::Parse("nonsense", *pods).error().code, 400);

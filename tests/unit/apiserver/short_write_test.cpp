@@ -6,32 +6,10 @@
 
 #include "standalone/apiserver/http/handler.h"
 #include "tests/unit/apiserver/fixture.h"
+#include "tests/unit/apiserver/gated_storage.h"
 
 namespace envicutor::standalone {
 namespace {
-
-// Durable when it is told so; a writer that waits is let through and counted.
-class GatedStorage final : public Storage {
- public:
-  Result<StorageContent> Open(StorageListener* listener) override {
-    listener_ = listener;
-    return StorageContent{};
-  }
-  void Append(StorageWrite write) override { last_ = write.revision; }
-  void Flush() override {
-    ++waited;
-    Durable();
-  }
-  void FlushSoon() override {}
-  void Discard() override {}
-  void Durable() { listener_->OnDurable(last_); }
-  void Fail() { listener_->OnFailed(ResourceExhausted("disk full")); }
-  int waited = 0;
-
- private:
-  StorageListener* listener_ = nullptr;
-  uint64_t last_ = 0;
-};
 
 class Answers final : public http::ResponseWriter {
  public:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ratios import ratios
 from real import RealUp, Unavailable
-from system import BIN, LOAD_RUNTIME, ROOT, SPEC, Up, load, own_network
+from system import BIN, PROGRAMS, ROOT, Up, load, own_network
 
 PARTS = ("spawn", "bare", "low", "high", "against", "open", "contest", "agent", "restart", "memory")
 EMBEDDED_ONLY = ("agent", "restart")  # they read the supervisor's files and the embedded server's counters
@@ -26,10 +26,11 @@ ROUNDS = 5  # of a comparison; its figures are medians
 
 
 class Measure:
-    def __init__(self, scale, parts, api):
+    def __init__(self, scale, parts, api, program):
         self.scale = scale
         self.parts = parts
-        self.figures = {"api": api}
+        self.figures = {"api": api, "program": program}
+        self.runtime, self.spec = PROGRAMS[program]
         # Two a CPU: while one's result is on its way to the API server, the other computes.
         slots = 2 * max(1, os.cpu_count())
         self.up = RealUp(slots) if api == "real" else Up(os.environ.get("ENVICUTOR_LOAD_DATA"), slots=slots)
@@ -38,10 +39,11 @@ class Measure:
         return max(20, int(count * self.scale))
 
     def submissions(self, count, *flags, **options):
-        return load("submissions", "--kubeconfig", self.up.kubeconfig, "--count", count, "--spec", json.dumps(SPEC),
+        return load("submissions", "--kubeconfig", self.up.kubeconfig, "--count", count, "--spec", json.dumps(self.spec),
                     "--process-tree", self.up.status()["supervisor"], *flags, **options)
 
     def run(self):
+        self.up.apply_runtime(self.runtime)
         for part in self.parts:
             print(f"== {part}", file=sys.stderr, flush=True)
             self.figures[part] = getattr(self, part)()
@@ -72,7 +74,7 @@ class Measure:
 
     def pairs(self, status, connections, count):
         return load("bare", "--kubeconfig", self.up.kubeconfig, "--count", count, "--concurrency", connections,
-                    "--spec", json.dumps(SPEC), "--status", json.dumps(status),
+                    "--spec", json.dumps(self.spec), "--status", json.dumps(status),
                     "--process-tree", self.up.status()["supervisor"])
 
     @contextlib.contextmanager
@@ -94,9 +96,10 @@ class Measure:
     def status_like(self):
         """The status of a real one, so that the baseline writes as much."""
         name = f"status-like-{os.getpid()}"
+        self.submissions(1)  # compiles it, when there is something to compile
         self.up.kubectl("create", "-f", "-", stdin=json.dumps(
             {"apiVersion": "envicutor.io/v1alpha1", "kind": "Submission",
-             "metadata": {"name": name, "namespace": "default"}, "spec": SPEC}))
+             "metadata": {"name": name, "namespace": "default"}, "spec": self.spec}))
         self.up.kubectl("wait", "--for=condition=Finished", f"submission/{name}", "--timeout=60s")
         status = json.loads(self.up.kubectl("get", "submission", name, "-o", "json"))["status"]
         self.up.kubectl("delete", "submission", name)
@@ -140,8 +143,22 @@ class Measure:
         return out
 
     def open(self):
-        rate = 0.7 * self.figures["high"]["submissionsPerSecond"] if "high" in self.figures else 50
-        return self.submissions(int(max(50, rate * 20 * self.scale)), "--concurrency", 64, "--rate", f"{rate:.1f}")
+        """70 % of what the closed loop reached just before, by turns: a rate of another minute may be 60 % of
+        what the machine can do, or 100 %."""
+        out = {"rounds": []}
+        for _ in range(ROUNDS):
+            rate = 0.7 * self.submissions(self.n(2000), "--concurrency", 32)["submissionsPerSecond"]
+            one = self.submissions(int(max(50, rate * 8 * self.scale)), "--concurrency", 64, "--rate", f"{rate:.1f}")
+            millis = one["createToFinishedMillis"]
+            one["ratio"] = round(millis["p99"] / millis["p50"], 2)
+            one["busyPercent"] = round(one["submissionsPerSecond"] * one["cpuMillisPerSubmission"] / 10 / os.cpu_count())
+            out["rounds"].append(one)
+        for name, values in (("ratio", [r["ratio"] for r in out["rounds"]]),
+                             ("p50", [r["createToFinishedMillis"]["p50"] for r in out["rounds"]]),
+                             ("p99", [r["createToFinishedMillis"]["p99"] for r in out["rounds"]]),
+                             ("busyPercent", [r["busyPercent"] for r in out["rounds"]])):
+            out[name] = statistics.median(values)
+        return out
 
     def contest(self):
         """One Submission, 100 tests of a small C++ program. Twice: the second finds it compiled."""
@@ -216,7 +233,7 @@ class Measure:
         os.kill(operator, signal.SIGSTOP)
         waiting = subprocess.Popen(
             [BIN / "envicutor-load", "submissions", "--kubeconfig", self.up.kubeconfig, "--count", str(count),
-             "--rate", "100000", "--concurrency", "16", "--spec", json.dumps(SPEC), "--output", "json",
+             "--rate", "100000", "--concurrency", "16", "--spec", json.dumps(self.spec), "--output", "json",
              "--timeout", "600"], stdout=subprocess.PIPE, text=True)
         deadline = time.monotonic() + 300
         while self.created() < count and time.monotonic() < deadline:
@@ -273,6 +290,8 @@ def main():
     parser.add_argument("--parts", default="spawn,bare,low,high,open,contest,agent,restart")
     parser.add_argument("--api", choices=("embedded", "real"), default="embedded",
                         help="the API server of `envicutor up`, or a kube-apiserver with etcd as in tests/real")
+    parser.add_argument("--program", choices=sorted(PROGRAMS), default="bash",
+                        help="what each submission runs: a shell, or a static C program, compiled already")
     parser.add_argument("--json", help="the whole report, to this file")
     args = parser.parse_args()
     parts = args.parts.split(",")
@@ -283,7 +302,7 @@ def main():
             parser.error(f"--parts: \"{part}\" needs --api embedded")
     if not 0 <= args.scale <= 1:
         parser.error(f"--scale: {args.scale} is not from 0 to 1")
-    measure = Measure(args.scale, parts, args.api)
+    measure = Measure(args.scale, parts, args.api, args.program)
     try:
         measure.up.fetch()
     except Unavailable as why:
@@ -292,7 +311,6 @@ def main():
     own_network()
     try:
         measure.up.start()
-        measure.up.apply_runtime(LOAD_RUNTIME)
         measure.run()
     finally:
         measure.up.stop()

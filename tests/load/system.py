@@ -10,6 +10,8 @@ import tempfile
 import time
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(os.environ.get("ENVICUTOR_BIN", ROOT / "build" / "release" / "bin"))
 CLONE_NEWNET = 0x40000000
@@ -20,7 +22,14 @@ LOAD_RUNTIME = {
              "environment": {"packages": ["bash", "coreutils", "findutils", "gnugrep", "gnused"]},
              "sourceFile": "main.sh", "run": {"script": "true"}}}
 DEBUG = "log:\n  level: debug\n"
-SPEC = {"runtimeRef": {"name": "load"}, "source": ""}
+# What a trivial submission is: a script that starts a shell, or a C program that is compiled already
+# (the first compiles it), linked statically and started without a shell.
+PROGRAMS = {
+    "bash": (LOAD_RUNTIME, {"runtimeRef": {"name": "load"}, "source": ""}),
+    "c": (yaml.safe_load((ROOT / "docs" / "examples" / "runtimes" / "tcc.yaml").read_text()),
+          {"runtimeRef": {"name": "tcc"}, "source": "int main(void) { return 0; }\n"}),
+}
+SPEC = PROGRAMS["bash"][1]
 
 
 def own_network():

@@ -25,6 +25,34 @@ TEST(ObjectText, FindsMembersWhereverTheyStand) {
   EXPECT_EQ(values[2], R"([1,{"d":2}])");
   EXPECT_EQ(values[3], "-1.5e3");
   EXPECT_EQ(values[4], R"({"c":{"d":[1,{"d":2}]}})");
+  EXPECT_EQ(Found("\t{\r\"n\"\t:\r1\t}\r")[3], "1");
+}
+
+// One that is wanted elsewhere is not taken for it.
+TEST(ObjectText, NamesCountOnlyWhereTheirPathsLead) {
+  const auto values = Found(R"({"metadata":{"b":1,"metadata":2},"a":{"uid":3,"n":4},"b":5})");
+  EXPECT_EQ(values[0], "");
+  EXPECT_EQ(values[3], "");
+  EXPECT_EQ(values[4], "");
+}
+
+// And so not refused for what is in it.
+TEST(ObjectText, WhatIsAskedForIsNotLookedInto) {
+  EXPECT_EQ(Found(R"({"a":{"b":{"c":{"d":{"\u0061":1,"":2}}}}})")[2], R"({"\u0061":1,"":2})");
+  EXPECT_EQ(Found(R"({"n":{"\u0061":1,"":2}})")[3], R"({"\u0061":1,"":2})");
+}
+
+TEST(ObjectText, AtMost32PathsAndAValueForEach) {
+  const std::vector<TextPath> paths(33, TextPath{"n"});
+  std::vector<std::string_view> values(33, "before");
+  const std::span<const TextPath> most(paths.data(), 32);
+  EXPECT_TRUE(FindMembers(R"({"n":1})", most, values));
+  for (size_t i = 0; i < 32; ++i) EXPECT_EQ(values[i], "1");
+  EXPECT_FALSE(FindMembers(R"({"n":1})", paths, values));
+  std::vector<std::string_view> few(31);
+  EXPECT_FALSE(FindMembers(R"({"n":1})", most, few));
+  EXPECT_TRUE(FindMembers("{}", most, values));
+  EXPECT_EQ(values[31], "") << "of the text before";
 }
 
 TEST(ObjectText, WhatIsNotThereIsEmpty) {
@@ -49,9 +77,10 @@ TEST(ObjectText, OfANameThatComesTwiceTheLastCounts) {
 
 TEST(ObjectText, WhatItCannotBeSureOfIsLeftToTheParser) {
   std::array<std::string_view, kPaths.size()> values;
-  for (const char* text : {"", "[]", "1", "{", R"({"n")", R"({"n":)", R"({"n":1)", R"({"n":"x)",
-                           R"({"n":"x\"})", R"({"n":[1,{"x":2}})", R"({"n":1 "m":2})", R"({n:1})",
-                           R"({"\u006e":1})", R"({"metadata":{"u\u0069d":"x"}})", R"({"n":})"}) {
+  for (const char* text :
+       {"", "[]", "1", "{", R"({"n")", R"({"n":)", R"({"n":1)", R"({"n":"x)", R"({"n":"x\"})",
+        R"({"n":[1,{"x":2}})", R"({"n":1 "m":2})", R"({n:1})", R"({"n":1]})", R"({"\u006e":1})",
+        R"({"metadata":{"u\u0069d":"x"}})", R"({"n":})"}) {
     EXPECT_FALSE(FindMembers(text, kPaths, values)) << text;
   }
   // Every text that is cut short.
@@ -74,6 +103,9 @@ TEST(ObjectText, StringsAreUnescaped) {
   EXPECT_EQ(TextString(R"("a\u0026\"b")"), "a&\"b");
   EXPECT_EQ(TextString("\"\xc3\xa9\""), "\xc3\xa9");
   EXPECT_EQ(TextString("12"), "");
+  EXPECT_EQ(TextString("1\"2\""), "");
+  EXPECT_EQ(TextString("\""), "");
+  EXPECT_EQ(TextString("\"a\nb\""), "") << "no string of JSON";
   EXPECT_EQ(TextString(""), "");
   EXPECT_EQ(TextString("\"\xff\""), "");
 }

@@ -2,8 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include "common/kube/watch_decoder.h"
-
 namespace envicutor::kube {
 namespace {
 
@@ -11,6 +9,7 @@ TEST(ResourceType, Paths) {
   EXPECT_EQ("/api/v1/pods", kPods.Path(""));
   EXPECT_EQ("/api/v1/namespaces/ns/pods/p/log", kPods.Path("ns", "p", "log"));
   EXPECT_EQ("/api/v1/nodes/n", kNodes.Path("ignored", "n"));
+  EXPECT_EQ("/api/v1/namespaces/a%2F..%2Fb/pods", kPods.Path("a/../b"));
   EXPECT_EQ("/apis/envicutor.io/v1alpha1/runtimes/a%2Fb", kRuntimes.Path("", "a/b"));
 }
 
@@ -39,45 +38,12 @@ TEST(Conditions, TransitionTimeChangesWithTheStatusOnly) {
   EXPECT_EQ("True", ConditionStatus(object, "Ready"));
   EXPECT_EQ("Unknown", ConditionStatus(object, "None"));
   EXPECT_EQ("Unknown", ConditionStatus(Json::array(), "Ready"));
-}
-
-TEST(WatchDecoder, PiecesOfAnySize) {
-  const std::string body =
-      "{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"name\":\"a\",\"managedFields\":[1]}}}\n\n"
-      "{\"type\":\"BOOKMARK\",\"object\":{}}\r\n{\"type\":\"DELETED\",\"object\":{}}\n";
-  for (size_t size = 1; size <= body.size(); ++size) {
-    std::vector<WatchEvent> events;
-    WatchDecoder decoder([&](WatchEvent event) {
-      events.push_back(std::move(event));
-      return true;
-    });
-    for (size_t at = 0; at < body.size(); at += size) {
-      ASSERT_TRUE(decoder.Feed(std::string_view(body).substr(at, size)));
-    }
-    ASSERT_EQ(3U, events.size()) << size;
-    EXPECT_EQ("a", NameOf(events[0].object));
-    EXPECT_FALSE(At(events[0].object, {"metadata"}).contains("managedFields"));
-    EXPECT_EQ(WatchEvent::Type::kDeleted, events[2].type);
-  }
-}
-
-TEST(WatchDecoder, StopsAtWhatItCannotRead) {
-  for (const char* line : {"{", "[]", "{\"type\":\"ADDED\"}", "{\"type\":\"NEW\",\"object\":{}}"}) {
-    WatchDecoder decoder([](const WatchEvent&) {
-      ADD_FAILURE();
-      return true;
-    });
-    EXPECT_FALSE(decoder.Feed(std::string(line) + "\n")) << line;
-    EXPECT_EQ(Code::kUnavailable, decoder.status().code()) << line;
-  }
-}
-
-TEST(WatchDecoder, BoundsOneEvent) {
-  WatchDecoder decoder([](const WatchEvent&) { return true; });
-  const std::string megabyte(1U << 20U, 'x');
-  bool more = true;
-  for (int i = 0; i < 17 && more; ++i) more = decoder.Feed(megabyte);
-  EXPECT_FALSE(more);
+  // Not as they should be: nothing is read of them, and they are replaced.
+  Json wrong = {{"Ready", {{"type", "Ready"}, {"status", "True"}}}};
+  EXPECT_EQ("Unknown", ConditionStatus({{"status", {{"conditions", wrong}}}}, "Ready"));
+  EXPECT_TRUE(SetCondition(&wrong, {"Ready", "False", "Testing", "m", 1}, "t1"));
+  EXPECT_EQ(1U, wrong.size());
+  EXPECT_TRUE(wrong.is_array());
 }
 
 }  // namespace

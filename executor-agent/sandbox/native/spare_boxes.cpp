@@ -53,7 +53,9 @@ std::optional<SpareBox> SpareBoxes::Take(uint64_t generation, const Request& siz
   if (!asked) return std::nullopt;
   // Without the mutex: nobody waits for another's box.
   Result<UniqueFd> top = ReceiveReply(asked->reply.get());
-  if (!top.ok()) {  // whoever makes one says why
+  // Not made, or without its folder, which gets lost where no descriptor is free: whoever makes one
+  // says why.
+  if (!top.ok() || !top->valid()) {
     Drop(generation, *asked);
     return std::nullopt;
   }

@@ -45,8 +45,8 @@ class Spawner {
     }
     return OkStatus();
   }
-  // With /dev/null for the box's top folder, or with `error`.
-  void Answer(uint64_t id, int error = 0) {
+  // With /dev/null for the box's top folder unless that is lost, or with `error`.
+  void Answer(uint64_t id, int error = 0, bool lost = false) {
     Reply reply;
     reply.error = error;
     // Not terminated: whoever reads it must not run on.
@@ -58,7 +58,7 @@ class Spawner {
     msghdr header{};
     header.msg_iov = &data;
     header.msg_iovlen = 1;
-    if (error == 0) {
+    if (error == 0 && !lost) {
       header.msg_control = room.data();
       header.msg_controllen = room.size();
       cmsghdr* part = CMSG_FIRSTHDR(&header);
@@ -185,6 +185,15 @@ TEST_F(SpareBoxesTest, KeepsAsManyAsItMayAndTheSizesThatAreWanted) {
 TEST_F(SpareBoxesTest, WhatCannotBeMadeIsDroppedAndItsUserFreeAgain) {
   spares_.Refill(1, Size(100));
   spawner_.Answer(1, ENOSPC);
+  EXPECT_FALSE(spares_.Take(1, Size(100)));
+  EXPECT_EQ(spawner_.dropped(), std::vector<uint64_t>{1});
+  EXPECT_EQ(free_uids(), kUids);
+}
+
+// The agent had no descriptor free when the answer came.
+TEST_F(SpareBoxesTest, ABoxWhoseFolderGotLostIsDropped) {
+  spares_.Refill(1, Size(100));
+  spawner_.Answer(1, 0, /*lost=*/true);
   EXPECT_FALSE(spares_.Take(1, Size(100)));
   EXPECT_EQ(spawner_.dropped(), std::vector<uint64_t>{1});
   EXPECT_EQ(free_uids(), kUids);

@@ -2,6 +2,7 @@
 #include "executor-agent/sandbox/native/spawner_client.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include <string>
 #include <thread>
 
+#include "executor-agent/sandbox/native/messages.h"
 #include "executor-agent/sandbox/native/seccomp_filter.h"
 
 namespace envicutor::agent::native {
@@ -97,6 +99,31 @@ TEST_F(SpawnerClientTest, ItsErrorsAreItsOwnAndItServesOn) {
   const auto twice = client_->Call(generation_, Box(1), {}, {});
   EXPECT_EQ(twice.status().code(), Code::kInternal);
   EXPECT_NE(twice.status().message().find("mkdir for the box"), std::string::npos);
+  EXPECT_EQ(*client_->EnsureRunning(), generation_);
+}
+
+// Out of descriptors the spawner gets the request and not the socket for its answer: nobody is
+// answered on the main one, where the next call waits for its own.
+TEST_F(SpawnerClientTest, AnAnswerWhoseSocketGotLostIsNobodyElses) {
+  constexpr rlim_t kAllTaken = 3;  // below its own
+  rlimit usual{};
+  ASSERT_EQ(::prlimit(client_->pid(), RLIMIT_NOFILE, nullptr, &usual), 0);
+  const rlimit none{kAllTaken, usual.rlim_max};
+  ASSERT_EQ(::prlimit(client_->pid(), RLIMIT_NOFILE, &none, nullptr), 0);
+  auto sockets = MakeReplySockets();
+  ASSERT_TRUE(sockets.ok());
+  Request spare = Box(1);
+  spare.flags = kReplyOnFd;
+  const int fds[] = {sockets->theirs.get()};
+  ASSERT_TRUE(client_->Send(generation_, spare, {}, fds).ok());
+  sockets->theirs.reset();
+  // Whoever waits for it need not wait long.
+  EXPECT_EQ(ReceiveReply(sockets->ours.get()).status().code(), Code::kUnavailable);
+  ASSERT_EQ(::prlimit(client_->pid(), RLIMIT_NOFILE, &usual, nullptr), 0);
+  // It was not made; answers are those of their own calls.
+  EXPECT_TRUE(client_->Call(generation_, Box(1), {}, {}).ok());
+  EXPECT_FALSE(client_->Call(generation_, Box(1), {}, {}).ok());
+  EXPECT_TRUE(client_->Call(generation_, Box(2), {}, {}).ok());
   EXPECT_EQ(*client_->EnsureRunning(), generation_);
 }
 

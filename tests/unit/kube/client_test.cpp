@@ -96,22 +96,38 @@ TEST_F(KubeClient, ListStartsAgainInOnePieceWhenItsSnapshotIsGone) {
 
 TEST_F(KubeClient, MapsStatusesToCodesWithTheServersWords) {
   const std::vector<std::pair<int, Code>> cases = {
-      {400, Code::kInvalidArgument},  {401, Code::kUnauthenticated},
-      {403, Code::kPermissionDenied}, {404, Code::kNotFound},
-      {405, Code::kUnimplemented},    {409, Code::kConflict},
-      {410, Code::kExpired},          {413, Code::kResourceExhausted},
-      {422, Code::kInvalidArgument},  {429, Code::kResourceExhausted},
-      {500, Code::kUnavailable},      {503, Code::kUnavailable},
-      {504, Code::kUnavailable}};
+      {400, Code::kInvalidArgument},    {401, Code::kUnauthenticated},
+      {403, Code::kPermissionDenied},   {404, Code::kNotFound},
+      {405, Code::kUnimplemented},      {406, Code::kUnimplemented},
+      {409, Code::kConflict},           {410, Code::kExpired},
+      {412, Code::kFailedPrecondition}, {413, Code::kResourceExhausted},
+      {415, Code::kInvalidArgument},    {422, Code::kInvalidArgument},
+      {429, Code::kResourceExhausted},  {500, Code::kUnavailable},
+      {503, Code::kUnavailable},        {504, Code::kUnavailable}};
   for (const auto& [status, code] : cases) {
     api_.AnswerNext("POST", "runtimes", {status, {}, R"({"kind":"Status","message":"why"})"});
     const auto result = client_->Create(kRuntimes, "", {{"metadata", {{"name", "x"}}}});
     EXPECT_EQ(code, result.status().code()) << status;
     EXPECT_EQ("why", result.status().message()) << status;
   }
+  api_.AnswerNext("POST", "runtimes",
+                  {409, {}, R"({"kind":"Status","reason":"AlreadyExists","message":"why"})"});
+  EXPECT_EQ(Code::kAlreadyExists,
+            client_->Create(kRuntimes, "", {{"metadata", {{"name", "x"}}}}).status().code());
   api_.AnswerNext("GET", "readyz", {500, {}, "etcd \xff failed"});
   EXPECT_EQ("HTTP status 500: etcd \xEF\xBF\xBD failed",
             client_->GetRaw("/readyz").status().message());
+  // The line is what counts, and what is no Status is only shown; neither at any length.
+  api_.AnswerNext("GET", "readyz", {403, {}, R"({"kind":"Status","code":404,"reason":"Why"})"});
+  EXPECT_EQ("PermissionDenied: Why", client_->GetRaw("/readyz").status().ToString());
+  api_.AnswerNext("GET", "readyz", {404, {}, R"({"message":"why","code":403})"});
+  EXPECT_EQ(R"(NotFound: HTTP status 404: {"message":"why","code":403})",
+            client_->GetRaw("/readyz").status().ToString());
+  const std::string large(10'000, 'x');
+  for (const std::string& body : {large, R"({"kind":"Status","message":")" + large + "\"}"}) {
+    api_.AnswerNext("GET", "readyz", {500, {}, body});
+    EXPECT_LT(client_->GetRaw("/readyz").status().message().size(), 2'100U);
+  }
 }
 
 TEST_F(KubeClient, RetriesOnlyWithRetryAfter) {
@@ -246,6 +262,16 @@ TEST(TokenSource, IsReadAgainEachMinute) {
   EXPECT_EQ("three", *tokens.Get()) << "the last one, while the file cannot be read";
   TokenSource missing("", path, clock);
   EXPECT_EQ(Code::kNotFound, missing.Get().status().code());
+  // It is looked for again at the next minute, and at once by who has none.
+  ASSERT_TRUE(WriteFileAtomic(path, "four \r\n\n").ok());
+  EXPECT_EQ("three", *tokens.Get());
+  EXPECT_EQ("four", *missing.Get());
+  clock.Advance(std::chrono::minutes(1));
+  EXPECT_EQ("four", *tokens.Get());
+  ASSERT_TRUE(WriteFileAtomic(path, std::string((64U << 10U) + 1, 'x')).ok());
+  TokenSource large("", path, clock);
+  EXPECT_FALSE(large.Get().ok());
+  ::unlink(path.c_str());
 }
 
 }  // namespace

@@ -3,7 +3,10 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
+#include <map>
+#include <optional>
 
 #include "common/base/encoding.h"
 #include "common/base/file.h"
@@ -78,6 +81,102 @@ TEST_F(Kubeconfig, SaysWhatIsWrong) {
   EXPECT_EQ(Code::kInvalidArgument, LoadKubeconfig(Write("bad", "a: [")).status().code());
   EXPECT_EQ(Code::kInvalidArgument, LoadKubeconfig(Write("list", "- a")).status().code());
   EXPECT_EQ(Code::kInvalidArgument, LoadKubeconfig(Write("empty", "")).status().code());
+  const std::vector<std::pair<std::string, std::string>> broken = {
+      {"a: 1", "it has no current-context"},
+      {"current-context: c\ncontexts: [{name: c, context: x}]", "contexts has no entry \"c\""},
+      {"current-context: c\ncontexts: [{name: c, context: {cluster: k}}]\n"
+       "clusters: [{name: k, cluster: {server: \"//\"}}]",
+       "the cluster has no server"},
+      {"current-context: c\ncontexts: [{name: c, context: {cluster: k}}]\n"
+       "clusters: [{name: k, cluster: {server: x, certificate-authority-data: \"%\"}}]",
+       "certificate-authority-data: "}};
+  for (const auto& [text, why] : broken) {
+    const Status status = LoadKubeconfig(Write("broken", text)).status();
+    EXPECT_NE(std::string::npos, status.message().find("/broken: " + why)) << status.ToString();
+  }
+}
+
+TEST_F(Kubeconfig, DataWinsOverFilesAndOnlyTrueIsInsecure) {
+  const std::string ca = Write("ca.pem", "FILE");
+  const std::string text = R"(
+current-context: c
+clusters: [{name: c, cluster: {server: "https://x//", insecure-skip-tls-verify: false, CA}}]
+contexts: [{name: c, context: {cluster: c}}]
+)";
+  const auto load = [&](const std::string& authority) {
+    std::string whole = text;
+    const auto config =
+        LoadKubeconfig(Write("config", whole.replace(whole.find("CA}"), 2, authority)));
+    EXPECT_TRUE(config.ok()) << config.status().ToString();
+    return config.ok() ? *config : ClientConfig();
+  };
+  const ClientConfig data = load("certificate-authority: none, certificate-authority-data: RA==");
+  EXPECT_EQ("D", data.tls.ca_pem);
+  EXPECT_EQ("https://x", data.server);
+  EXPECT_FALSE(data.tls.insecure_skip_verify);
+  EXPECT_EQ("FILE", load("certificate-authority: " + ca).tls.ca_pem) << "a whole path";
+}
+
+// Environment variables for the time of a test, which has no other threads.
+class Environment {
+ public:
+  void Set(const std::string& name, const std::string& value) {
+    const char* before = std::getenv(name.c_str());
+    if (!old_.contains(name)) {
+      old_[name] = before == nullptr ? std::nullopt : std::optional<std::string>(before);
+    }
+    ::setenv(name.c_str(), value.c_str(), 1);
+  }
+  ~Environment() {
+    for (const auto& [name, value] : old_) {
+      if (value) {
+        ::setenv(name.c_str(), value->c_str(), 1);
+      } else {
+        ::unsetenv(name.c_str());
+      }
+    }
+  }
+
+ private:
+  std::map<std::string, std::optional<std::string>> old_;
+};
+
+TEST_F(Kubeconfig, TheFlagThenTheVariableThenTheClusterThenTheHome) {
+  Environment environment;
+  const auto named = [&](const std::string& file) {
+    ClientConfig config;
+    config.server = "https://" + file;
+    return Write(file, WriteKubeconfig(config, "c"));
+  };
+  const auto server = [](const std::string& flag) {
+    const auto config = DefaultConfig(flag);
+    return config.ok() ? config->server : config.status().ToString();
+  };
+  const std::string one = named("one");
+  const std::string two = named("two");
+  ASSERT_TRUE(MakeDirs(folder_ + "/.kube").ok());
+  named(".kube/config");
+  environment.Set("HOME", folder_);
+  environment.Set("KUBERNETES_SERVICE_HOST", "");
+  environment.Set("KUBERNETES_SERVICE_PORT", "");
+  environment.Set("KUBECONFIG", "");
+  EXPECT_EQ("https://.kube/config", server(""));
+  environment.Set("KUBECONFIG", one);
+  EXPECT_EQ("https://one", server(""));
+  EXPECT_EQ("https://two", server(two));
+  // The first that is there; one that is broken is not passed over.
+  environment.Set("KUBECONFIG", ":" + folder_ + "/none:" + two + ":" + one);
+  EXPECT_EQ("https://two", server(""));
+  environment.Set("KUBECONFIG", Write("broken", "a: [") + ":" + one);
+  EXPECT_EQ(Code::kInvalidArgument, DefaultConfig("").status().code());
+  environment.Set("KUBECONFIG", folder_ + "/none:");
+  EXPECT_EQ("NotFound: KUBECONFIG names no file that exists: " + folder_ + "/none:", server(""));
+  // A host alone is no cluster.
+  environment.Set("KUBERNETES_SERVICE_HOST", "10.0.0.1");
+  EXPECT_NE(std::string::npos, InClusterConfig().status().message().find("not in a cluster"));
+  environment.Set("KUBECONFIG", "");
+  environment.Set("HOME", "");
+  EXPECT_NE(std::string::npos, server("").find("not in a cluster"));
 }
 
 TEST_F(Kubeconfig, RefusesPlugins) {

@@ -1,5 +1,6 @@
 """What a report of measure.py says about the goals of docs/performance.md."""
 
+
 def ratios(f):
     """(what, measured, baseline, ratio, the ratio to reach)"""
     rows = []

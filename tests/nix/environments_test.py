@@ -1,11 +1,26 @@
 """Environments that work: what is captured, what the view holds, what runs in it."""
+import shutil
 import stat
 import subprocess
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import harness
 from harness import NixTest, build, run_in, shell
+
+
+class Fetched(NixTest):
+    def test_packages_beside_which_it_is_called_are_not_in_its_way(self):
+        """apt does not name what is in the folder already."""
+        fetched = Path(harness.NIXPKGS)
+        with tempfile.TemporaryDirectory() as folder:
+            target = Path(folder, "target")
+            shutil.copytree(fetched / "debs", target / "debs")  # nothing to download
+            for deb in (fetched / "debs").iterdir():
+                shutil.copy(deb, folder)
+            again = subprocess.run([harness.FETCH, target], cwd=folder, stdout=subprocess.PIPE, check=True, text=True)
+            self.assertEqual(Path(again.stdout.strip()).name, fetched.name)
 
 
 class Environments(NixTest):

@@ -41,9 +41,9 @@ struct StageSpec {
   // When argv is {shell, "-c", script, name, arguments...}: what that comes to. An engine may start
   // it without the shell; where the kernel refuses it, the shell is to say why.
   std::optional<DirectStart> direct;
-  std::string stdin_data;         // given through a pipe or memfd; end of file after it
-  bool merge_stderr = false;      // stderr goes into stdout, in order
-  api::Limits limits;             // resolved
+  std::string stdin_data;     // given through a pipe or memfd; end of file after it
+  bool merge_stderr = false;  // stderr goes into stdout, in order
+  api::Limits limits;         // resolved
 };
 
 // What happened, unjudged: verdict.h makes a StageResult of it.

@@ -67,8 +67,8 @@ struct Run {
   void* mapped;  // a payload that came in a memfd, or nullptr
   char** argv;
   char** envp;
-  long long init_cpu_nanos;        // the init's own until it started the program
-  char** direct_paths;             // ends with NULL
+  long long init_cpu_nanos;  // the init's own until it started the program
+  char** direct_paths;       // ends with NULL
   char** direct_argv;
   // argv NULL env NULL paths NULL words arguments NULL
   char* strings[2 * kMaxStrings + kMaxDirectStrings + 4];

@@ -130,6 +130,7 @@ Causes ValidateBuiltin(const ResourceInfo& resource, const Json& object, const J
   Causes causes;
   if (name == kPods) return ValidatePod(object, old);
   if (name == kQuotas) return ValidateQuota(object);
+  if (name == kCrds) return ValidateCrd(object, old);
   if (name == "/configmaps") {
     ValidateKeysAndSize(object, {"data", "binaryData"}, &causes);
     ValidateImmutable(object, old, {"data", "binaryData"}, &causes);

@@ -23,6 +23,8 @@ void InitPodStatus(Json* pod);
 // Names, conditions and stored versions of a CRD's status; `taken` says why its names are not
 // acceptable, or is "".
 void PrepareCrd(const Json* old, Json* crd, const std::string& taken, WallTime now);
+// What an update may not change: as `old` is established, its kind and its scope.
+[[nodiscard]] Causes ValidateCrd(const Json& crd, const Json* old);
 // Whoever writes the status: whether the names are accepted stays as the server has it.
 void KeepEstablished(const Json& old, Json* crd);
 

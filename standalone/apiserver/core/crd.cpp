@@ -4,6 +4,18 @@
 #include "standalone/apiserver/core/builtin.h"
 
 namespace envicutor::standalone {
+namespace {
+
+bool IsEstablished(const Json& crd) {
+  for (const Json& condition : At(crd, {"status", "conditions"})) {
+    if (GetString(condition, "type") == "Established") {
+      return GetString(condition, "status") == "True";
+    }
+  }
+  return false;
+}
+
+}  // namespace
 
 void PrepareCrd(const Json* old, Json* crd, const std::string& taken, WallTime now) {
   Json& spec = (*crd)["spec"];
@@ -38,6 +50,22 @@ void PrepareCrd(const Json* old, Json* crd, const std::string& taken, WallTime n
       taken.empty() ? "InitialNamesAccepted" : "NotAccepted",
       taken.empty() ? "the initial names have been accepted" : "not all names are accepted", now);
   (*crd)["status"] = std::move(status);
+}
+
+Causes ValidateCrd(const Json& crd, const Json* old) {
+  Causes causes;
+  if (old == nullptr || !IsEstablished(*old)) return causes;
+  // Objects are there by them: under another scope nobody would find those that there are.
+  const std::string scope = GetString(At(crd, {"spec"}), "scope");
+  if (scope != GetString(At(*old, {"spec"}), "scope")) {
+    causes.push_back(schema::InvalidError("spec.scope", ShowValue(scope), "field is immutable"));
+  }
+  const std::string kind = GetString(At(crd, {"spec", "names"}), "kind");
+  if (kind != GetString(At(*old, {"spec", "names"}), "kind")) {
+    causes.push_back(
+        schema::InvalidError("spec.names.kind", ShowValue(kind), "field is immutable"));
+  }
+  return causes;
 }
 
 void KeepEstablished(const Json& old, Json* crd) {

@@ -25,6 +25,21 @@ bool DeleteAll(Api* api, const ResourceInfo& resource, const std::string& ns) {
   return wrote;
 }
 
+// The kind of a definition that serves no version of it (any more): enough to delete its objects
+// by.
+ResourcePtr UnservedKind(const Json& crd) {
+  const Json& spec = At(crd, {"spec"});
+  auto kind = std::make_shared<ResourceInfo>();
+  kind->group = GetString(spec, "group");
+  kind->plural = GetString(At(spec, {"names"}), "plural");
+  kind->kind = GetString(At(spec, {"names"}), "kind");
+  kind->namespaced = GetString(spec, "scope") == "Namespaced";
+  for (const Json& version : At(spec, {"versions"})) {
+    if (GetBool(version, "storage")) kind->version = GetString(version, "name");
+  }
+  return kind;
+}
+
 }  // namespace
 
 bool Controllers::EmptyNamespace(const std::string& name) {
@@ -59,13 +74,15 @@ bool Controllers::EmptyCrd(const std::string& name) {
     crds_.erase(name);
     return false;
   }
-  const Json& spec = At(*tree, {"spec"});
-  const std::string storage =
-      GetString(spec, "group") + "/" + GetString(At(spec, {"names"}), "plural");
-  const ResourcePtr resource = ResourceOf(storage);
+  const ResourcePtr unserved = UnservedKind(*tree);
+  const std::string storage = unserved->StorageName();
+  const ResourcePtr served = ResourceOf(storage);
   bool wrote = false;
-  if (resource != nullptr && resource->crd != nullptr) wrote = DeleteAll(api_, *resource, "");
-  if (api_->store().AnyHead(storage, "")) return wrote;
+  // Objects of a built-in kind are not those of a definition that has its name.
+  if (served == nullptr || served->crd != nullptr) {
+    wrote = DeleteAll(api_, served == nullptr ? *unserved : *served, "");
+    if (api_->store().AnyHead(storage, "")) return wrote;
+  }
   return DropFinalizer({std::string(kCrds), name}, kCrdCleanup) || wrote;
 }
 

@@ -2,8 +2,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
@@ -12,143 +10,19 @@
 #include <charconv>
 #include <chrono>
 #include <filesystem>
-#include <iterator>
-#include <sstream>
 #include <string_view>
 #include <system_error>
 #include <vector>
 
 #include "common/base/encoding.h"
 #include "common/base/file.h"
+#include "common/base/log.h"
+#include "standalone/node/own_group.h"
 
 namespace envicutor::standalone {
 namespace {
 
-constexpr char kRoot[] = "/sys/fs/cgroup";
 constexpr char kKernel[] = "/usr/bin/linux.uml";
-constexpr char kLeaf[] = "/envicutor-node";
-constexpr char kPods[] = "/envicutor-pods-";
-// What starts in a group while its processes are moved is moved in the next of these rounds.
-constexpr int kMoveRounds = 20;
-
-Status WriteControl(const std::string& path, const std::string& value) {
-  const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
-  if (!fd.valid() || ::write(fd.get(), value.data(), value.size()) < 0) {
-    return ErrnoStatus(errno, "write " + value + " to " + path);
-  }
-  return OkStatus();
-}
-
-bool HasWord(const std::string& text, const std::string& word) {
-  return (" " + text + " ").find(" " + word + " ") != std::string::npos;
-}
-
-std::string ReadControl(const std::string& path) {
-  const Result<std::string> text = ReadFile(path, 1U << 20U);
-  if (!text.ok()) return "";
-  std::string out = *text;
-  std::replace(out.begin(), out.end(), '\n', ' ');
-  return out;
-}
-
-// Our own group's folder, on a pure cgroup v2 host.
-Result<std::string> OwnGroup() {
-  const std::string available = ReadControl(std::string(kRoot) + "/cgroup.controllers");
-  if (available.empty()) {
-    return FailedPrecondition("/sys/fs/cgroup is not a pure cgroup v2 tree");
-  }
-  ENVICUTOR_ASSIGN(const std::string own, ReadFile("/proc/self/cgroup", 1U << 16U));
-  const size_t at = own.find("0::");
-  if (at == std::string::npos) return FailedPrecondition("this process is in no cgroup v2 group");
-  std::string path = own.substr(at + 3, own.find('\n', at) - at - 3);
-  // Where an earlier node, or one beside us, moved whoever was in the group.
-  if (path.ends_with(kLeaf)) path.resize(path.size() - std::string_view(kLeaf).size());
-  const std::string folder = std::string(kRoot) + (path == "/" ? "" : path);
-  const std::string controllers = ReadControl(folder + "/cgroup.controllers");
-  for (const char* needed : {"memory", "pids"}) {
-    if (!HasWord(controllers, needed)) {
-      return FailedPrecondition("the controller " + std::string(needed) + " is not delegated to " +
-                                folder);
-    }
-  }
-  if (::access((folder + "/cgroup.subtree_control").c_str(), W_OK) != 0) {
-    return FailedPrecondition(folder + " is not writable");
-  }
-  return folder;
-}
-
-// Nodes in one group change it one after the other. The kernel gives it back with the descriptor.
-Result<UniqueFd> LockGroup(const std::string& own) {
-  UniqueFd fd(::open(own.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!fd.valid()) return ErrnoStatus(errno, "open " + own);
-  while (::flock(fd.get(), LOCK_EX) != 0) {
-    if (errno != EINTR) return ErrnoStatus(errno, "lock " + own);
-  }
-  return fd;
-}
-
-// All processes of a group; of those that end meanwhile none is left.
-Status MoveAll(const std::string& from, const std::string& to) {
-  for (int round = 0; round < kMoveRounds; ++round) {
-    std::istringstream pids(ReadControl(from + "/cgroup.procs"));
-    const std::vector<std::string> all{std::istream_iterator<std::string>(pids), {}};
-    if (all.empty()) return OkStatus();
-    // To write it would move whoever writes.
-    if (std::find(all.begin(), all.end(), "0") != all.end()) {
-      return FailedPrecondition("a process of another PID namespace is in " + from);
-    }
-    for (const std::string& pid : all) {
-      const Status moved = WriteControl(to + "/cgroup.procs", pid);
-      if (!moved.ok() && round + 1 == kMoveRounds) return moved.WithContext("process " + pid);
-    }
-  }
-  return FailedPrecondition("processes keep on starting in " + from);
-}
-
-// Hands memory, pids and, where it is there, cpu down. A group with processes cannot, except the
-// root of all, which alone has no cgroup.events: they are moved to a leaf.
-Status HandDown(const std::string& own) {
-  const std::string enabled = ReadControl(own + "/cgroup.subtree_control");
-  const bool root = ::access((own + "/cgroup.events").c_str(), F_OK) != 0;
-  if (!root && !(HasWord(enabled, "memory") && HasWord(enabled, "pids"))) {
-    ENVICUTOR_RETURN_IF_ERROR(MakeDirs(own + kLeaf));
-    Status done = FailedPrecondition("");
-    for (int round = 0; round < kMoveRounds && !done.ok(); ++round) {
-      ENVICUTOR_RETURN_IF_ERROR(MoveAll(own, own + kLeaf));
-      done = WriteControl(own + "/cgroup.subtree_control", "+memory");
-    }
-    ENVICUTOR_RETURN_IF_ERROR(done);
-  }
-  for (const char* controller : {"+memory", "+pids"}) {
-    ENVICUTOR_RETURN_IF_ERROR(WriteControl(own + "/cgroup.subtree_control", controller));
-  }
-  (void)WriteControl(own + "/cgroup.subtree_control", "+cpu");
-  return OkStatus();
-}
-
-// Undoes HandDown where nobody else depends on it: no other node, and nobody's group that has
-// limits by what was handed down. The leaf says that it was us.
-void TakeBack(const std::string& own) {
-  if (::access((own + kLeaf).c_str(), F_OK) != 0) return;
-  std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(own, error)) {
-    if (entry.is_directory(error) && entry.path().string() != own + kLeaf) return;
-  }
-  const std::string enabled = ReadControl(own + "/cgroup.subtree_control");
-  std::vector<std::string> taken;
-  for (const char* controller : {"cpu", "memory", "pids"}) {
-    if (!HasWord(enabled, controller)) continue;
-    if (WriteControl(own + "/cgroup.subtree_control", std::string("-") + controller).ok()) {
-      taken.emplace_back(controller);
-      continue;
-    }
-    for (const std::string& back : taken) {
-      (void)WriteControl(own + "/cgroup.subtree_control", "+" + back);
-    }
-    return;
-  }
-  if (MoveAll(own + kLeaf, own).ok()) ::rmdir((own + kLeaf).c_str());
-}
 
 void RemoveTree(const std::string& folder) {
   (void)WriteControl(folder + "/cgroup.kill", "1");
@@ -218,7 +92,7 @@ int64_t MachineMemoryBytes(int64_t pod_limit) {
 Result<PodGroups> PodGroups::Make(const std::string& node_dir) {
   ENVICUTOR_ASSIGN(const std::string own, OwnGroup());
   PodGroups groups;
-  groups.base_ = own + kPods + Sha256Hex(node_dir).substr(0, 12);
+  groups.base_ = own + kPodGroupPrefix + Sha256Hex(node_dir).substr(0, 12);
   ENVICUTOR_ASSIGN(const UniqueFd lock, LockGroup(own));
   ENVICUTOR_RETURN_IF_ERROR(MakeDirs(groups.base_));
   const Status enabled = groups.Enable(own);
@@ -270,8 +144,15 @@ void PodGroups::RemoveOthers(const std::vector<std::string>& known) const {
 void PodGroups::Leave() const {
   if (!enabled()) return;
   const std::string own = base_.substr(0, base_.rfind('/'));
+  // Without the lock: who has it holds up no more than the way back of who was moved.
+  if (::rmdir(base_.c_str()) != 0) return;
   const Result<UniqueFd> lock = LockGroup(own);
-  if (lock.ok() && ::rmdir(base_.c_str()) == 0) TakeBack(own);
+  if (lock.ok()) {
+    TakeBack(own);
+  } else {
+    log::Warn("who was moved to a leaf of this control group stays there",
+              {{"group", own}, {"error", lock.status().ToString()}});
+  }
 }
 
 int64_t PodGroups::OomKills(const std::string& folder) {

@@ -35,7 +35,9 @@ struct ModeDecision {
 class PodGroups {
  public:
   // Hands memory, pids, cpu (where there) down. Whoever is in this process's group, and is not to
-  // be there then, is moved into a leaf of it. Where it fails nothing stays of it.
+  // be there then, is moved into a leaf of it. Where it fails nothing stays of it, but for what
+  // Leave would leave. Waits up to 5 s for other nodes that do the same, and for as long in Leave;
+  // Unavailable when one has not finished by then.
   // Groups that a dead predecessor of the same `node_dir` left stay: their containers may live.
   // Those of other nodes in the same group are theirs.
   [[nodiscard]] static Result<PodGroups> Make(const std::string& node_dir);
@@ -48,8 +50,9 @@ class PodGroups {
                                            int64_t cpu_millis) const;
   // Ends what is in groups whose name is not in `known`.
   void RemoveOthers(const std::vector<std::string>& known) const;
-  // Once every pod has ended: takes back what Make did, unless another node or anybody's group is
-  // there, which could have limits by it.
+  // Once every pod has ended: takes back what Make did, unless somebody depends on it: another
+  // node, or a group below with a limit of its own, or one that hands controllers down itself. Then
+  // the next node that leaves when nobody does takes it back.
   void Leave() const;
   // OOM kills in the group itself so far.
   [[nodiscard]] static int64_t OomKills(const std::string& folder);

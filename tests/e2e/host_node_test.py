@@ -37,6 +37,66 @@ echo "own after: $(cat /proc/self/cgroup)"
 """
 
 
+# Nodes alone, whose API server never comes: they have their groups and wait. "here" says where the shell is, what its
+# group hands down, and what is in that.
+ALONE = r"""
+set -e
+shopt -s nullglob
+own=/sys/fs/cgroup/machine
+cat > /var/tmp/kubeconfig <<END
+{apiVersion: v1, kind: Config, current-context: c, contexts: [{name: c, context: {cluster: c, user: u}}],
+ clusters: [{name: c, cluster: {server: "http://127.0.0.1:1"}}], users: [{name: u, user: {}}]}
+END
+node() { exec /run/bin/envicutor node --kubeconfig /var/tmp/kubeconfig --data-dir /var/tmp/$1 --node-mode host; }
+await() { until eval "$1"; do sleep 0.1; done; }
+start() { rm -f /var/tmp/$1.log; (node $1) 2>/var/tmp/$1.log & eval node_$1=$!; }
+started() { await "grep -qs 'cannot register' /var/tmp/$1.log"; }
+up() { start $1; started $1; }
+down() { eval kill \$node_$1; eval wait \$node_$1; }
+end() { kill -${2:-TERM} $1; wait $1 || true; }
+here() { echo "$1: $(cat /proc/self/cgroup | cut -c4-) [$(cat $own/cgroup.subtree_control)]$(cd $own; for d in */; do d=${d%/}; echo -n " ${d/pods-*/pods}"; done)"; }
+
+here "at first"
+up 1; here "with a node"; down 1; here "after it"
+
+mkdir $own/other
+up 1; down 1; here "beside a group without limits"
+up 1; echo 30 > $own/other/pids.max; down 1; here "beside a limit"
+echo max > $own/other/pids.max
+up 1; echo +pids > $own/other/cgroup.subtree_control; down 1; here "beside one that hands down"
+echo -pids > $own/other/cgroup.subtree_control; rmdir $own/other
+up 1; echo +io > $own/cgroup.subtree_control; down 1; here "with another controller"
+echo -io > $own/cgroup.subtree_control; up 1; down 1; here "without it"
+
+rm /var/tmp/1.log
+unshare --pid --fork --kill-child --mount-proc /run/bin/envicutor node --kubeconfig /var/tmp/kubeconfig \
+  --data-dir /var/tmp/1 --node-mode host 2>/var/tmp/1.log & other=$!
+started 1
+here "from another PID namespace"
+echo "why: $(grep -o 'a process of another PID namespace is in [^"]*' /var/tmp/1.log)"
+end $other KILL
+
+for n in 1 2 3 4; do start $n; done
+for n in 1 2 3 4; do started $n; done
+here "four at once"
+for n in 1 2 3 4; do eval kill \$node_$n; done
+for n in 1 2 3 4; do eval wait \$node_$n; done
+here "after four"
+
+setpriv --reuid 65534 --clear-groups flock --no-fork $own sleep 1000 & other=$!
+await "! flock -n $own true"
+up 1; here "while anybody holds the folder"; down 1; here "and after"
+end $other
+
+hold() { (exec 9>$own/cgroup.kill; flock 9; echo > /var/tmp/held; exec sleep 1000) & other=$!; await "test -e /var/tmp/held"; rm /var/tmp/held; }
+hold; up 1; here "while root holds the lock"; echo "which: $(grep -o 'another process holds the lock[^:]*' /var/tmp/1.log)"; down 1
+end $other
+up 1; hold; down 1; here "left while root holds the lock"; echo "said: $(grep -o '[^"]* stays there' /var/tmp/1.log)"
+end $other
+up 1; down 1; here "at last"
+"""
+
+
 def test_two_on_a_cgroup_v2_host_have_groups_of_their_own_and_leave_none():
     done = subprocess.run([ROOT / "tests/node/run", "--mem", "1536M", "--timeout", "200", "--bind", f"{BIN}:/run/bin", "--",
                            "sh", "-c", BESIDE], capture_output=True, text=True, timeout=260)
@@ -56,3 +116,32 @@ def test_two_on_a_cgroup_v2_host_have_groups_of_their_own_and_leave_none():
     assert said["somebody's limit"] == str(50 << 20), said
     assert said["left"] == "", said
     assert said["own after"] == said["own"], "who was moved is back"
+
+
+def test_who_was_moved_comes_back_unless_somebody_depends_on_it():
+    done = subprocess.run([ROOT / "tests/node/run", "--mem", "512M", "--timeout", "120", "--bind", f"{BIN}:/run/bin", "--",
+                           "bash", "-c", ALONE], capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = dict(line.split(": ", 1) for line in done.stdout.splitlines())
+    free, moved = "/machine []", "/machine/envicutor-node [cpu memory pids] envicutor-node"
+    assert said == {
+        "at first": free,
+        "with a node": moved + " envicutor-pods",
+        "after it": free,
+        "beside a group without limits": free + " other",
+        "beside a limit": moved + " other",
+        "beside one that hands down": moved + " other",
+        "with another controller": moved.replace("cpu", "cpu io"),
+        "without it": free,
+        "from another PID namespace": free,
+        "why": "a process of another PID namespace is in /sys/fs/cgroup/machine",
+        "four at once": moved + 4 * " envicutor-pods",
+        "after four": free,
+        "while anybody holds the folder": moved + " envicutor-pods",
+        "and after": free,
+        "while root holds the lock": free,
+        "which": "another process holds the lock of the control group /sys/fs/cgroup/machine for 5 s",
+        "left while root holds the lock": moved,
+        "said": "who was moved to a leaf of this control group stays there",
+        "at last": free,
+    }

@@ -18,6 +18,12 @@ constexpr int kMoreThreads = 8;
 constexpr std::chrono::milliseconds kPatience{500};
 constexpr int kMostTimesFaster = 40;
 
+// Of a deletion that would be answered like any other now.
+bool ServersOwn(Code code) {
+  return code == Code::kUnavailable || code == Code::kResourceExhausted ||
+         code == Code::kDeadlineExceeded || code == Code::kUnauthenticated;
+}
+
 }  // namespace
 
 TtlCollector::TtlCollector(kube::Client& client, const Clock& clock, int64_t default_ttl_seconds,
@@ -79,7 +85,7 @@ std::optional<WallTime> TtlCollector::Sweep(int most) {
     {
       const std::lock_guard lock(mutex_);
       if (entries_.empty()) return std::nullopt;
-      if (entries_.top().due > clock_.WallNow()) return entries_.top().due;
+      if (const WallTime next = NextLocked(); next > clock_.WallNow()) return next;
       entry = entries_.top();
       entries_.pop();
     }
@@ -87,23 +93,42 @@ std::optional<WallTime> TtlCollector::Sweep(int most) {
     options.uid = *entry.uid;  // only Sweep erases it
     options.propagation = "Background";
     const Status status = client_.Delete(kube::kSubmissions, *entry.ns, entry.name, options);
-    const std::lock_guard lock(mutex_);
     if (status.ok() || status.code() == Code::kNotFound || status.code() == Code::kConflict) {
+      const std::lock_guard lock(mutex_);
       known_.erase(known_.find(*entry.uid));  // deleted, or another of the same name is there
-      continue;
+    } else {
+      Failed(std::move(entry), status);
     }
-    log::Warn("a finished submission was not deleted", {{"namespace", *entry.ns},
-                                                        {"name", entry.name},
-                                                        {"uid", *entry.uid},
-                                                        {"error", status.ToString()}});
-    entry.due = clock_.WallNow() + kRetry;
-    const bool first = entries_.empty() || entry.due < entries_.top().due;
-    entries_.push(std::move(entry));
-    if (first) wake_.notify_all();  // who found nothing waits without a time
   }
   const std::lock_guard lock(mutex_);
   if (entries_.empty()) return std::nullopt;
-  return entries_.top().due;
+  return NextLocked();
+}
+
+void TtlCollector::Failed(Entry entry, const Status& why) {
+  const std::lock_guard lock(mutex_);
+  const WallTime now = clock_.WallNow();
+  const bool pause = ServersOwn(why.code());
+  // One line for all that were on their way.
+  if (!pause || not_before_ <= now) {
+    log::Warn(pause ? "no finished submission is deleted for some seconds"
+                    : "a finished submission was not deleted",
+              {{"namespace", *entry.ns},
+               {"name", entry.name},
+               {"uid", *entry.uid},
+               {"error", why.ToString()}});
+  }
+  entry.due = now + kRetry;
+  if (pause) not_before_ = entry.due;
+  const bool first = entries_.empty() || entry.due < entries_.top().due;
+  entries_.push(std::move(entry));
+  if (first) wake_.notify_all();  // who found nothing waits without a time
+}
+
+WallTime TtlCollector::NextLocked() const {
+  // A pause of more than kRetry: the clock was set back.
+  const bool pause = not_before_ <= clock_.WallNow() + kRetry;
+  return pause ? std::max(entries_.top().due, not_before_) : entries_.top().due;
 }
 
 int TtlCollector::BatchSize() const {
@@ -149,8 +174,7 @@ void TtlCollector::Run(std::stop_token stop, bool helps) {
     } else if (next.has_value()) {
       const WallTime before = *next;
       const Duration wait = std::min<Duration>(before - clock_.WallNow(), std::chrono::minutes(1));
-      wake_.wait_for(lock, stop, wait,
-                     [&] { return !entries_.empty() && entries_.top().due < before; });
+      wake_.wait_for(lock, stop, wait, [&] { return !entries_.empty() && NextLocked() < before; });
     } else {
       wake_.wait(lock, stop, [this] { return !entries_.empty(); });
     }

@@ -1,6 +1,7 @@
 // Deletes finished Submissions when their time is over: ttlSecondsAfterFinished of the spec, else
 // the system's. `per_second` deletes as a rule; what falls behind goes faster, a few at a time:
-// else more would finish than is deleted, and the API server would fill up. Thread-safe.
+// else more would finish than is deleted, and the API server would fill up. An API server that is
+// away or throttles is left alone for some seconds. Thread-safe.
 #pragma once
 
 #include <condition_variable>
@@ -51,13 +52,16 @@ class TtlCollector {
     bool operator>(const Entry& other) const { return due > other.due; }
   };
   void Run(std::stop_token stop, bool helps);
-  [[nodiscard]] int64_t LateLocked() const;  // in steps of patience
+  [[nodiscard]] int64_t LateLocked() const;   // in steps of patience
+  [[nodiscard]] WallTime NextLocked() const;  // when the first of entries_ may be tried
+  void Failed(Entry entry, const Status& why);
 
   kube::Client& client_;
   const Clock& clock_;
   const int per_second_;
   mutable std::mutex mutex_;
   int64_t default_ttl_seconds_;
+  WallTime not_before_;  // no deletion begins: the API server does not take any
   std::condition_variable_any wake_;
   std::priority_queue<Entry, std::vector<Entry>, std::greater<>> entries_;
   std::unordered_set<std::string> known_;       // uids

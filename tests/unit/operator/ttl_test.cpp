@@ -83,6 +83,48 @@ TEST_F(TtlTest, ARefusedDeletionIsTriedAgainLater) {
   EXPECT_EQ(Left(), 0U);
 }
 
+// 20,000 that are due would be as many requests and lines in the log.
+TEST_F(TtlTest, AnApiServerThatIsAwayIsAskedOnceInAWhile) {
+  for (int i = 0; i < 20; ++i) Finished("s" + std::to_string(i));
+  clock_.Advance(std::chrono::seconds(100));
+  for (const Status& away : {Unavailable("away"), ResourceExhausted("too many requests")}) {
+    client_.requests["delete"] = 0;
+    client_.fault = [&](const std::string&) { return away; };
+    const WallTime again = clock_.WallNow() + std::chrono::seconds(5);
+    EXPECT_EQ(ttl_.Sweep(10), again);
+    clock_.Advance(std::chrono::seconds(4));
+    EXPECT_EQ(ttl_.Sweep(10), again);
+    EXPECT_EQ(client_.requests["delete"], 1);
+    clock_.Advance(std::chrono::seconds(1));
+  }
+  client_.fault = nullptr;
+  EXPECT_EQ(ttl_.Sweep(30), std::nullopt);
+  EXPECT_EQ(Left(), 0U);
+}
+
+TEST_F(TtlTest, AClockThatIsSetBackDoesNotMakeThatWhileLonger) {
+  Finished("s", {{"ttlSecondsAfterFinished", 0}});
+  clock_.Advance(std::chrono::hours(1));
+  client_.fault = [](const std::string&) { return Unavailable("away"); };
+  ttl_.Sweep(10);
+  client_.fault = nullptr;
+  clock_.Advance(std::chrono::hours(-1));
+  Finished("now", {{"ttlSecondsAfterFinished", 0}});
+  ttl_.Sweep(10);
+  EXPECT_EQ(Left(), 1U);
+}
+
+TEST_F(TtlTest, OneThatMayNotBeDeletedHoldsUpNoOther) {
+  for (int i = 0; i < 3; ++i) Finished("s" + std::to_string(i));
+  clock_.Advance(std::chrono::seconds(100));
+  client_.fault = [this](const std::string&) {
+    return client_.requests["delete"] == 1 ? Status(Code::kPermissionDenied, "a webhook's")
+                                           : OkStatus();
+  };
+  EXPECT_EQ(ttl_.Sweep(10), clock_.WallNow() + std::chrono::seconds(5));
+  EXPECT_EQ(Left(), 1U);
+}
+
 TEST_F(TtlTest, NothingIsKeptOfWhatWasDeletedAndNothingTwiceOfWhatWasNot) {
   const Json submission = Finished("s");
   ttl_.Finished(submission);
@@ -147,7 +189,7 @@ class SlowDeletes final : public kube::Client {
     --now_;
     ++done_;
     changed_.notify_all();
-    return OkStatus();
+    return answer_;
   }
   bool WaitForAtOnce(int count) {
     std::unique_lock lock(mutex_);
@@ -158,10 +200,19 @@ class SlowDeletes final : public kube::Client {
     return changed_.wait_for(lock, std::chrono::seconds(30), [&] { return done_ >= count; });
   }
   // Those that wait go on, and so do all after them.
-  void Open() {
+  void Open(const Status& answer = OkStatus()) {
     const std::lock_guard lock(mutex_);
     open_ = true;
+    answer_ = answer;
     changed_.notify_all();
+  }
+  void Close() {
+    const std::lock_guard lock(mutex_);
+    open_ = false;
+  }
+  int done() {
+    const std::lock_guard lock(mutex_);
+    return done_;
   }
   int most() {
     const std::lock_guard lock(mutex_);
@@ -177,6 +228,7 @@ class SlowDeletes final : public kube::Client {
   int done_ = 0;
   int most_ = 0;
   bool open_ = false;
+  Status answer_;
 };
 
 class TtlThreadsTest : public ::testing::Test {
@@ -239,6 +291,45 @@ TEST_F(TtlThreadsTest, WhoSleptUntilTheFirstCameHelpsWhenItIsLate) {
   EXPECT_TRUE(client_.WaitForAtOnce(12));
   client_.Open();
   EXPECT_TRUE(client_.WaitForDone(40));
+}
+
+// The same when that first one was refused: they slept without a time, as there was nothing.
+TEST_F(TtlThreadsTest, WhoSleptUntilTheFirstIsTriedAgainHelpsToo) {
+  ttl_.Start();
+  const auto finished = [this](const std::string& name, int seconds) {
+    Json submission = testing::Submission(name, {{"ttlSecondsAfterFinished", seconds}});
+    submission["status"] = {{"phase", "Failed"},
+                            {"completionTime", FormatRfc3339(clock_.WallNow())}};
+    ttl_.Finished(submission);
+  };
+  ASSERT_TRUE(OthersSleep());
+  finished("refused", 0);
+  ASSERT_TRUE(client_.WaitForAtOnce(1));
+  ASSERT_TRUE(OthersSleep());
+  client_.Open(Unavailable("away"));
+  for (int looks = 0; ttl_.size() == 0 && looks < 1'000'000; ++looks) std::this_thread::yield();
+  ASSERT_EQ(ttl_.size(), 1U);
+  client_.Close();
+  for (int i = 0; i < 40; ++i) finished("s" + std::to_string(i), 6);
+  clock_.Advance(std::chrono::seconds(20));
+  EXPECT_TRUE(client_.WaitForAtOnce(12));
+  client_.Open();
+  EXPECT_TRUE(client_.WaitForDone(42));
+}
+
+TEST_F(TtlThreadsTest, AnApiServerThatIsAwayGetsOneFromEachAndTheLogOneLine) {
+  ::testing::internal::CaptureStderr();
+  Finished(100);
+  clock_.Advance(std::chrono::seconds(110));
+  ttl_.Start();
+  EXPECT_TRUE(client_.WaitForAtOnce(12));
+  client_.Open(Unavailable("away"));
+  EXPECT_TRUE(client_.WaitForDone(12));
+  EXPECT_TRUE(OthersSleep());
+  const std::string said = ::testing::internal::GetCapturedStderr();
+  EXPECT_EQ(std::count(said.begin(), said.end(), '\n'), 1) << said;
+  EXPECT_EQ(client_.done(), 12);
+  EXPECT_EQ(ttl_.size(), 100U);
 }
 
 TEST_F(TtlThreadsTest, FourAtATimeAreEnoughForWhatIsOnTime) {

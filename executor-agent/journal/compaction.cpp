@@ -16,7 +16,6 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 
@@ -105,15 +104,11 @@ Status Journal::CatchUp(UniqueFd file, size_t bytes, size_t copied) {
   const std::string path = journal::PathIn(options_.dir, journal::kName);
   const UniqueFd old(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   if (!old.valid()) return ErrnoStatus(errno, "open " + path);
-  uint64_t durable = 0;
   for (int round = 0;; ++round) {
     std::unique_lock lock(mutex_);
     const size_t end = file_bytes_;
     const bool last = round > 0 && (end - copied <= kPartBytes || round == kMaxRounds);
-    if (!last) {
-      durable = written_;
-      lock.unlock();
-    }
+    if (!last) lock.unlock();
     ENVICUTOR_RETURN_IF_ERROR(journal::CopyBytes(old.get(), copied, end, file.get()));
     bytes += end - copied;
     copied = end;
@@ -126,13 +121,10 @@ Status Journal::CatchUp(UniqueFd file, size_t bytes, size_t copied) {
     fd_.reset();
     fd_ = std::move(file);
     file_bytes_ = bytes;
-    break;
+    torn_ = false;
+    folder_dirty_ = true;  // SyncOnce follows
+    return OkStatus();
   }
-  ENVICUTOR_RETURN_IF_ERROR(journal::SyncFolder(options_.dir));
-  const std::lock_guard lock(mutex_);
-  synced_ = std::max(synced_, durable);
-  clean_.notify_all();
-  return OkStatus();
 }
 
 }  // namespace envicutor::agent

@@ -20,6 +20,9 @@ using journal::EncodeRecord;
 using journal::PathIn;
 using journal::RecordType;
 
+// A folder that could not be synced is one line in the log each time.
+constexpr std::chrono::milliseconds kFolderRetry{1'000};
+
 // Twice the most that may be live, what compaction lets grow, and as much again while it is on the
 // way.
 size_t MaxFileBytes(const JournalOptions& options) {
@@ -101,18 +104,28 @@ Status Journal::Append(const std::string& record) {
     return ResourceExhausted("the journal has " + std::to_string(file_bytes_) +
                              " bytes, and with this record more than " + std::to_string(most));
   }
+  ENVICUTOR_RETURN_IF_ERROR(CutBack());
   Status written = journal::WriteAll(fd_.get(), record);
   if (!written.ok()) {
-    // A half-written record would hide all that follow it.
-    if (::ftruncate(fd_.get(), static_cast<off_t>(file_bytes_)) != 0) {
-      log::Error("the journal could not be cut back",
-                 {{"error", ErrnoStatus(errno, "ftruncate").message()}});
+    torn_ = true;
+    if (const Status cut = CutBack(); !cut.ok()) {
+      log::Error("the journal takes no records until it is cut back", {{"error", cut.message()}});
     }
     return written;
   }
   file_bytes_ += record.size();
   ++written_;
   if (syncer_waits_) dirty_.notify_one();
+  return OkStatus();
+}
+
+// A half-written record would hide all that follow it.
+Status Journal::CutBack() {
+  if (!torn_) return OkStatus();
+  if (::ftruncate(fd_.get(), static_cast<off_t>(file_bytes_)) != 0) {
+    return ErrnoStatus(errno, "cut half a record off the journal");
+  }
+  torn_ = false;
   return OkStatus();
 }
 
@@ -168,7 +181,8 @@ void Journal::SyncLoop(const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
   for (;;) {
     syncer_waits_ = true;
-    dirty_.wait(lock, stop, [this] { return written_ != synced_ || CompactionDue(); });
+    dirty_.wait(lock, stop,
+                [this] { return written_ != synced_ || folder_dirty_ || CompactionDue(); });
     syncer_waits_ = false;
     const bool stopping = stop.stop_requested();
     if (stopping && written_ == synced_) return;  // nothing is left to do
@@ -177,20 +191,23 @@ void Journal::SyncLoop(const std::stop_token& stop) {
     if (compact) CompactOrTellWhy();
     SyncOnce();
     lock.lock();
-    pause_.wait_for(lock, stop, kSyncInterval, [] { return false; });
+    pause_.wait_for(lock, stop, folder_dirty_ ? kFolderRetry : kSyncInterval, [] { return false; });
   }
 }
 
 void Journal::SyncOnce() {
   std::unique_lock lock(mutex_);
-  if (written_ == synced_) return;
+  if (written_ == synced_ && !folder_dirty_) return;
   const uint64_t target = written_;
-  const int fd = fd_.get();  // only this thread exchanges it
+  const int fd = fd_.get();  // only this thread exchanges it, and makes the folder dirty
+  const bool folder = folder_dirty_;
   lock.unlock();
-  const Status status =
+  Status status =
       ::fdatasync(fd) == 0 ? OkStatus() : ErrnoStatus(errno, "fdatasync of the journal");
+  if (status.ok() && folder) status = journal::SyncFolder(options_.dir);
   if (!status.ok()) log::Error("the journal could not be synced", {{"error", status.message()}});
   lock.lock();
+  if (status.ok()) folder_dirty_ = false;
   synced_ = std::max(synced_, target);
   sync_status_ = status;
   clean_.notify_all();

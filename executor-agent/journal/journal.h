@@ -71,7 +71,8 @@ class Journal {
   [[nodiscard]] Status RecordResult(const RunKey& key, const std::string& json);
   // Acknowledged or given up; unknown ones are ignored.
   [[nodiscard]] Status RecordForgotten(const std::vector<RunKey>& keys);
-  // Waits until everything that was written is on the disk.
+  // Waits until everything that was written is on the disk, or could not be brought there: then it
+  // is the disk's failure. That of the folder is tried again by itself.
   [[nodiscard]] Status Sync();
 
   [[nodiscard]] size_t file_bytes() const;
@@ -79,7 +80,6 @@ class Journal {
  private:
   explicit Journal(JournalOptions options) : options_(std::move(options)) {}
   Status Recover();
-  Status Append(const std::string& record);  // mutex_ held
   void SyncLoop(const std::stop_token& stop);
   // On the syncer's thread, mutex_ not held:
   void SyncOnce();
@@ -88,6 +88,8 @@ class Journal {
   [[nodiscard]] Status WriteLive(int file, size_t* bytes);
   [[nodiscard]] Status CatchUp(UniqueFd file, size_t bytes, size_t copied);
   // mutex_ held:
+  Status Append(const std::string& record);
+  [[nodiscard]] Status CutBack();
   [[nodiscard]] bool CompactionDue() const;
   [[nodiscard]] std::string LiveAfter(std::optional<std::string>* uid) const;
 
@@ -106,6 +108,8 @@ class Journal {
   bool syncer_waits_ = false;
   UniqueFd fd_;
   size_t file_bytes_ = 0;
+  bool torn_ = false;                 // after them is half a record
+  bool folder_dirty_ = false;         // the file's name, which a compaction exchanged
   std::map<std::string, Live> live_;  // by uid
   size_t live_bytes_ = 0;
   uint64_t written_ = 0;  // records so far

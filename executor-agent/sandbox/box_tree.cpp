@@ -39,11 +39,9 @@ const char* NextName(DIR* dir) {
   return nullptr;
 }
 
-// One range of data, copied once and in the kernel. (copy_file_range is not there between file
-// systems.)
+// One range of data to where `to` stands, copied once and in the kernel. (copy_file_range is not
+// there between file systems.)
 Status CopyRange(int from, int to, off_t start, off_t end) {
-  if (::lseek(to, start, SEEK_SET) != start)
-    return ErrnoStatus(errno, "seek while copying the box");
   while (start < end) {
     const ssize_t copied = ::sendfile(to, from, &start, static_cast<size_t>(end - start));
     if (copied < 0 && errno == EINTR) continue;
@@ -53,24 +51,37 @@ Status CopyRange(int from, int to, off_t start, off_t end) {
   return OkStatus();
 }
 
+Status CopyWithHoles(int from, int to, off_t size) {
+  for (off_t at = 0; at < size;) {
+    const off_t data = ::lseek(from, at, SEEK_DATA);
+    if (data < 0) break;  // ENXIO: a hole up to the end
+    const off_t hole = ::lseek(from, data, SEEK_HOLE);
+    const off_t end = hole < 0 ? size : hole;
+    if (::lseek(to, data, SEEK_SET) != data) {
+      return ErrnoStatus(errno, "seek while copying the box");
+    }
+    ENVICUTOR_RETURN_IF_ERROR(CopyRange(from, to, data, end));
+    at = end;
+  }
+  return ::ftruncate(to, size) == 0 ? OkStatus()
+                                    : ErrnoStatus(errno, "size a file while copying the box");
+}
+
 Status CopyFile(int from_dir, int to_dir, const char* name, const struct stat& info, unsigned uid) {
   const UniqueFd from(::openat(from_dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
   if (!from.valid()) return ErrnoStatus(errno, "open while copying the box");
   const UniqueFd to(
       ::openat(to_dir, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
   if (!to.valid()) return ErrnoStatus(errno, "create while copying the box");
-  off_t at = 0;
-  while (at < info.st_size) {
-    const off_t data = ::lseek(from.get(), at, SEEK_DATA);
-    if (data < 0) break;  // ENXIO: a hole up to the end
-    const off_t hole = ::lseek(from.get(), data, SEEK_HOLE);
-    const off_t end = hole < 0 ? info.st_size : hole;
-    ENVICUTOR_RETURN_IF_ERROR(CopyRange(from.get(), to.get(), data, end));
-    at = end;
+  constexpr off_t kBlock = 512;  // of st_blocks
+  if (info.st_blocks * kBlock >= info.st_size) {
+    ENVICUTOR_RETURN_IF_ERROR(CopyRange(from.get(), to.get(), 0, info.st_size));
+  } else {
+    ENVICUTOR_RETURN_IF_ERROR(CopyWithHoles(from.get(), to.get(), info.st_size));
   }
   const std::array<timespec, 2> times{info.st_atim, info.st_mtim};
-  if (::ftruncate(to.get(), info.st_size) != 0 || ::fchown(to.get(), uid, uid) != 0 ||
-      ::fchmod(to.get(), info.st_mode & 0777) != 0 || ::futimens(to.get(), times.data()) != 0) {
+  if (::fchown(to.get(), uid, uid) != 0 || ::fchmod(to.get(), info.st_mode & 0777) != 0 ||
+      ::futimens(to.get(), times.data()) != 0) {
     return ErrnoStatus(errno, "finish a file while copying the box");
   }
   return OkStatus();

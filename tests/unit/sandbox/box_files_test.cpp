@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <iterator>
 
 namespace envicutor::agent {
 namespace {
@@ -82,6 +83,29 @@ TEST_F(BoxFiles, CopiesATree) {
   ASSERT_EQ(::stat((root_ / "copy/sparse").c_str(), &info), 0);
   EXPECT_EQ(info.st_size, 1 << 30);
   EXPECT_LT(info.st_blocks, 1000);
+}
+
+TEST_F(BoxFiles, HolesAreCopiedAsHoles) {
+  constexpr off_t kFar = 1 << 20;
+  const std::string source = root_ / "box" / "sparse";
+  {
+    const UniqueFd file(::open(source.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0644));
+    ASSERT_EQ(::pwrite(file.get(), "begin", 5, 0), 5);
+    ASSERT_EQ(::pwrite(file.get(), "middle", 6, kFar), 6);
+    ASSERT_EQ(::ftruncate(file.get(), 2 * kFar), 0);
+    std::ofstream(root_ / "box" / "dense") << std::string(100'000, 'x');
+  }
+  ASSERT_TRUE(CopyTree(box_.get(), copy_.get(), ::getuid()).ok());
+  const std::string copy = root_ / "copy" / "sparse";
+  const auto content = [](const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  EXPECT_TRUE(content(copy) == content(source));
+  EXPECT_TRUE(content(root_ / "copy" / "dense") == std::string(100'000, 'x'));
+  struct stat info {};
+  ASSERT_EQ(::stat(copy.c_str(), &info), 0);
+  EXPECT_LT(info.st_blocks * 512, kFar);
 }
 
 TEST_F(BoxFiles, CopyingIsBounded) {

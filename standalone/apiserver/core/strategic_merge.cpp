@@ -47,8 +47,30 @@ std::optional<std::string> MergeKey(const std::string& path) {
 }
 
 // Items are found by looking through their lists: lists of many thousands, patched by as many,
-// would keep a processor busy for minutes.
+// would keep a processor busy for minutes. So would fewer that are large and differ at their ends.
 constexpr size_t kMaxLookedAt = 5'000'000;
+constexpr size_t kBytesOfALook = 64;
+
+// How many looks it takes to compare `value` with another.
+size_t Looks(const Json& value) {
+  if (value.is_string()) return 1 + value.get_ref<const std::string&>().size() / kBytesOfALook;
+  size_t looks = 1;
+  for (auto it = value.begin(); value.is_structured() && it != value.end(); ++it) {
+    looks += Looks(*it);
+    if (value.is_object()) looks += 1 + it.key().size() / kBytesOfALook;
+  }
+  return looks;
+}
+
+// The same for the items of a list, as `merge_key` tells them apart: by all they are where it is
+// "".
+size_t LooksAtItems(const Json& list, const std::string& merge_key) {
+  size_t looks = 0;
+  for (const Json& item : list) {
+    looks += Looks(merge_key.empty() ? item : At(item, {merge_key}));
+  }
+  return looks;
+}
 
 bool IsDirective(const std::string& key) { return key.rfind('$', 0) == 0; }
 
@@ -74,7 +96,7 @@ class Merger {
     for (const auto& [key, value] : patch.items()) {
       if (key.rfind("$deleteFromPrimitiveList/", 0) == 0) {
         const std::string field = key.substr(key.find('/') + 1);
-        if (!Affords(At(*target, {field}), value)) return TooMuch();
+        if (!Affords(At(*target, {field}), value, "")) return TooMuch();
         RemoveScalars(target, field, value);
       }
     }
@@ -101,7 +123,7 @@ class Merger {
       if (patch.contains(field) || !At(*target, {field}).is_array()) continue;
       const auto merge_key = MergeKey(path.empty() ? field : path + "." + field);
       if (!merge_key) continue;
-      if (!Affords((*target)[field], order)) return TooMuch();
+      if (!Affords((*target)[field], order, *merge_key)) return TooMuch();
       Reorder(&(*target)[field], order, *merge_key);
     }
     return true;
@@ -122,15 +144,16 @@ class Merger {
   }
 
   // Before a list of `items` is looked through for each of `wanted`: whether the patch may do so.
-  bool Affords(const Json& items, const Json& wanted) {
+  bool Affords(const Json& items, const Json& wanted, const std::string& merge_key) {
     if (!wanted.is_array()) return true;
-    looked_at_ += (items.size() + wanted.size()) * std::max<size_t>(wanted.size(), 1);
+    const size_t looks = LooksAtItems(items, merge_key) + LooksAtItems(wanted, merge_key);
+    looked_at_ += looks * std::max<size_t>(wanted.size(), 1);
     return looked_at_ <= kMaxLookedAt;
   }
   static ApiError TooMuch() {
     return TooLargeError("a strategic merge patch looks at more than " +
                          std::to_string(kMaxLookedAt) +
-                         " list items: make it several, or replace the list");
+                         " values in lists: make it several, or replace the list");
   }
 
   static void RemoveScalars(Json* target, const std::string& field, const Json& values) {
@@ -153,7 +176,7 @@ class Merger {
                        int depth) {
     const std::string merge_key = *MergeKey(path);
     if (!target->is_array()) *target = Json::array();
-    if (!Affords(*target, patch)) return TooMuch();
+    if (!Affords(*target, patch, merge_key)) return TooMuch();
     if (merge_key.empty()) {
       for (const Json& item : patch) {
         if (std::find(target->begin(), target->end(), item) == target->end()) {
@@ -188,7 +211,7 @@ class Merger {
         }
       }
     }
-    if (!Affords(*target, order)) return TooMuch();
+    if (!Affords(*target, order, merge_key)) return TooMuch();
     if (order.is_array()) Reorder(target, order, merge_key);
     return true;
   }

@@ -148,9 +148,10 @@ TEST(StrategicMerge, ContainersMergeByName) {
 }
 
 TEST(StrategicMerge, ADirectiveSaidAThousandTimesIsDoneOnceOrRefused) {
+  // Copied each time, it would be a billion members.
   Json large = Json::object();
-  for (int i = 0; i < 1000; ++i) large["k" + std::to_string(i)] = "v";
-  const Json keep(std::vector<std::string>(1000, "data"));
+  for (int i = 0; i < 10'000; ++i) large["k" + std::to_string(i)] = "v";
+  const Json keep(std::vector<std::string>(100'000, "data"));
   EXPECT_EQ(Strategic({{"data", large}, {"gone", 1}}, {{"$retainKeys", keep}}),
             (Json{{"data", large}}));
   const Json args(std::vector<std::string>(100'000, "a"));
@@ -232,6 +233,59 @@ TEST(StrategicMerge, ListsOfManyThousandsByAsManyAreRefused) {
   }
   EXPECT_TRUE(
       ApplyStrategicMergePatch(target, {{"spec", {{"containers", items(2900, 1000)}}}}).ok());
+}
+
+// Few enough, but to compare two of them is work.
+TEST(StrategicMerge, ItemsCountByWhatTheyHold) {
+  const auto long_ones = [](int count, int first) {
+    Json list = Json::array();
+    for (int i = 0; i < count; ++i) {
+      Json item = std::vector<int>(3000, 0);
+      item.push_back(first + i);
+      list.push_back(std::move(item));
+    }
+    return list;
+  };
+  const auto named = [](const Json& names) {
+    Json list = Json::array();
+    for (const Json& name : names) list.push_back({{"name", name}});
+    return list;
+  };
+  const auto texts = [](int count, int first) {
+    Json list = Json::array();
+    for (int i = 0; i < count; ++i) {
+      list.push_back(std::string(100'000, 'x') + std::to_string(first + i));
+    }
+    return list;
+  };
+  const auto objects = [](int count, int first) {
+    Json list = Json::array();
+    for (int i = 0; i < count; ++i) {
+      list.push_back({{std::string(100'000, 'x'), first + i}});
+    }
+    return list;
+  };
+  for (const auto& [items, wanted] :
+       std::vector<std::pair<Json, Json>>{{long_ones(100, 0), long_ones(100, 100)},
+                                          {texts(60, 10), texts(60, 100)},
+                                          {objects(60, 0), objects(60, 100)}}) {
+    const Json target = {{"spec", {{"containers", named(items)}}},
+                         {"metadata", {{"finalizers", items}}}};
+    for (const Json& patch :
+         std::vector<Json>{{{"spec", {{"containers", named(wanted)}}}},
+                           {{"spec", {{"$setElementOrder/containers", named(wanted)}}}},
+                           {{"metadata", {{"finalizers", wanted}}}},
+                           {{"metadata", {{"$deleteFromPrimitiveList/finalizers", wanted}}}}}) {
+      const ApiResult<Json> refused = ApplyStrategicMergePatch(target, patch);
+      ASSERT_FALSE(refused.ok()) << DumpJson(patch).substr(0, 80);
+      EXPECT_EQ(refused.error().code, 413);
+    }
+  }
+  // Large ones that are told apart by short names are none.
+  Json pods = named(Json::array({"a", "b", "c"}));
+  for (Json& container : pods) container["args"] = std::vector<int>(200'000, 0);
+  EXPECT_EQ(Strategic({{"spec", {{"containers", pods}}}}, {{"spec", {{"containers", pods}}}}),
+            (Json{{"spec", {{"containers", pods}}}}));
 }
 
 }  // namespace

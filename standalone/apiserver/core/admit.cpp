@@ -115,6 +115,8 @@ std::optional<ApiError> Api::Admit(const ResourceInfo& resource, const Json* old
       if (subresource.empty()) {
         PrepareCrd(old, object, CrdNamesTaken(*object), now);
       } else {
+        causes = ValidateCrdStatus(*object);
+        if (!causes.empty()) return InvalidError(resource.KindTarget(name), causes);
         KeepEstablished(*old, object);
       }
     } else if (subresource.empty()) {
@@ -133,22 +135,26 @@ std::optional<ApiError> Api::Admit(const ResourceInfo& resource, const Json* old
 
 ApiResult<std::vector<StoreWrite::Guard>> Api::CreateGuards(const ResourceInfo& resource,
                                                             const std::string& ns,
-                                                            const std::string& name) const {
+                                                            const std::string& name,
+                                                            bool deferred) const {
   std::vector<StoreWrite::Guard> guards;
   if (resource.crd != nullptr) {
-    ObjectPtr crd = store_->GetHead(std::string(kCrds), resource.crd->name);
-    if (crd == nullptr) return PathNotFoundError();
-    if (crd->IsTerminating()) {
+    StoreWrite::Guard guard{std::string(kCrds), resource.crd->name, nullptr};
+    const auto judge = [&](const ObjectPtr& crd) -> std::optional<ApiError> {
+      if (crd == nullptr) return PathNotFoundError();
+      if (!crd->IsTerminating()) return std::nullopt;
       return MethodNotSupportedError(
           resource.Target(name),
           "create not allowed while custom resource definition is terminating: create");
-    }
-    guards.push_back({std::string(kCrds), resource.crd->name, std::move(crd)});
+    };
+    API_ASSIGN(guard.expected, Agreed(guard.resource, guard.key, deferred, judge));
+    guards.push_back(std::move(guard));
   }
   if (!resource.namespaced) return guards;
-  ObjectPtr object = store_->GetHead(std::string(kNamespaces), ns);
-  if (object == nullptr) return NotFoundError({"", "namespaces", ns});
-  if (object->IsTerminating()) {
+  StoreWrite::Guard guard{std::string(kNamespaces), ns, nullptr};
+  const auto judge = [&](const ObjectPtr& object) -> std::optional<ApiError> {
+    if (object == nullptr) return NotFoundError({"", "namespaces", ns});
+    if (!object->IsTerminating()) return std::nullopt;
     ApiError error =
         ForbiddenError(resource.Target(name), "unable to create new content in namespace " + ns +
                                                   " because it is being terminated");
@@ -156,8 +162,9 @@ ApiResult<std::vector<StoreWrite::Guard>> Api::CreateGuards(const ResourceInfo& 
                                             {"message", "namespace " + ns + " is being terminated"},
                                             {"field", "metadata.namespace"}}});
     return error;
-  }
-  guards.push_back({std::string(kNamespaces), ns, std::move(object)});
+  };
+  API_ASSIGN(guard.expected, Agreed(guard.resource, guard.key, deferred, judge));
+  guards.push_back(std::move(guard));
   return guards;
 }
 

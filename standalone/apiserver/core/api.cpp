@@ -82,6 +82,11 @@ void Api::OnPublished(const std::vector<std::pair<std::string, Change>>& changes
   if (on_change_) on_change_();
 }
 
+std::unique_lock<std::mutex> Api::DefinitionsTurn(const ResourceInfo& resource) {
+  return resource.IsDefinitions() ? std::unique_lock(definitions_mutex_)
+                                  : std::unique_lock<std::mutex>();
+}
+
 std::string Api::CrdNamesTaken(const Json& crd) const {
   const std::string group = GetString(At(crd, {"spec"}), "group");
   const Json& names = At(crd, {"spec", "names"});
@@ -147,6 +152,25 @@ ApiError StorageError(const Status& status) {
   return InternalError("storage: " + status.message());
 }
 
+bool Api::Stands(const std::string& storage, const std::string& key, const ObjectPtr& seen,
+                 bool deferred, ApiError* error) const {
+  if (error->code >= 500) return true;  // of no state
+  std::shared_ptr<WriteTicket> ticket;
+  if (!store_->Confirm(storage, key, seen, &ticket)) return false;
+  TellWhenDurable(std::move(ticket), deferred, error);
+  return true;
+}
+
+void Api::TellWhenDurable(std::shared_ptr<WriteTicket> ticket, bool deferred,
+                          ApiError* error) const {
+  if (deferred || ticket == nullptr) {
+    error->ticket = std::move(ticket);
+    return;
+  }
+  const WriteOutcome outcome = store_->Wait(ticket);
+  if (outcome.kind == WriteOutcome::Kind::kFailed) *error = StorageError(outcome.status);
+}
+
 ApiResult<Answer> Api::Commit(const ResourceInfo& resource, StoreWrite* write,
                               const WriteOptions& options, Answer answer) {
   if (auto error = CheckStorable(*write)) return *error;
@@ -172,7 +196,7 @@ ApiResult<Answer> Api::Commit(const ResourceInfo& resource, StoreWrite* write,
     return answer;
   }
   const ObjectPtr object = ticket->object();
-  if (options.deferred) {
+  if (options.deferred && !resource.IsDefinitions()) {
     answer.ticket = std::move(ticket);
   } else {
     const WriteOutcome outcome = store_->Wait(ticket);

@@ -145,6 +145,9 @@ class Api {
                                          const Mutation& mutation, const WriteOptions& options);
 
  private:
+  // Of a write that others come between.
+  static constexpr int kMaxTries = 100;
+
   // Decodes, checks, defaults and validates `object` for a create (old null) or update.
   [[nodiscard]] std::optional<ApiError> Admit(const ResourceInfo& resource, const Json* old,
                                               const std::string& subresource, Json* object,
@@ -154,8 +157,34 @@ class Api {
                                                     const WriteOptions& options,
                                                     std::vector<std::string>* warnings) const;
   // What must not change while the object is made: its namespace, the CRD of its kind.
-  [[nodiscard]] ApiResult<std::vector<StoreWrite::Guard>> CreateGuards(
-      const ResourceInfo& resource, const std::string& ns, const std::string& name) const;
+  [[nodiscard]] ApiResult<std::vector<StoreWrite::Guard>> CreateGuards(const ResourceInfo& resource,
+                                                                       const std::string& ns,
+                                                                       const std::string& name,
+                                                                       bool deferred) const;
+  // Whether `error`, which was found in `seen`, the head of a key (null: none), is the answer.
+  // False: another write came between, look again. Nobody is told before `seen` is durable:
+  // `deferred` the error gets the ticket of its write; else that is waited for.
+  [[nodiscard]] bool Stands(const std::string& storage, const std::string& key,
+                            const ObjectPtr& seen, bool deferred, ApiError* error) const;
+  // The head that `judge` has nothing against: a function from an ObjectPtr to an
+  // optional<ApiError>.
+  template <typename Judge>
+  [[nodiscard]] ApiResult<ObjectPtr> Agreed(const std::string& storage, const std::string& key,
+                                            bool deferred, const Judge& judge) const {
+    for (int tries = 0; tries < kMaxTries; ++tries) {
+      ObjectPtr seen = store_->GetHead(storage, key);
+      std::optional<ApiError> error = judge(seen);
+      if (!error) return seen;
+      if (Stands(storage, key, seen, deferred, &*error)) return *std::move(error);
+    }
+    return ServiceUnavailableError(key + " changes too often");
+  }
+  // With *turn held where a quota counts objects of that kind in the namespace.
+  [[nodiscard]] std::optional<ApiError> OverQuota(const ResourceInfo& resource,
+                                                  const std::string& ns, const std::string& name,
+                                                  bool deferred,
+                                                  std::unique_lock<std::mutex>* turn);
+  void TellWhenDurable(std::shared_ptr<WriteTicket> ticket, bool deferred, ApiError* error) const;
   // Answer::code 0: another write came between, and *write is as it was.
   [[nodiscard]] ApiResult<Answer> Commit(const ResourceInfo& resource, StoreWrite* write,
                                          const WriteOptions& options, Answer answer);
@@ -165,10 +194,19 @@ class Api {
                                             const ObjectPtr& present, bool deferred, Answer answer);
   [[nodiscard]] ApiResult<Answer> CreateNamed(const ResourceInfo& resource, const std::string& ns,
                                               Json object, const WriteOptions& options);
+  // Once: `*seen` is the head that it was done or refused on. Answer::code 0 as Commit's.
+  [[nodiscard]] ApiResult<Answer> ModifyOnce(const ResourceInfo& resource, const std::string& key,
+                                             const std::string& name,
+                                             const std::string& subresource,
+                                             const Mutation& mutation, const WriteOptions& options,
+                                             ObjectPtr* seen);
   [[nodiscard]] ApiResult<Answer> DeleteOnce(const ResourceInfo& resource, const std::string& ns,
                                              const std::string& name, const DeleteQuery& query,
-                                             bool* raced);
+                                             ObjectPtr* seen, bool* raced);
   [[nodiscard]] std::string CrdNamesTaken(const Json& crd) const;
+  // Held from the check of a definition's names until it is served: of two that want a name at the
+  // same time one must see the other. Of other kinds it is no lock.
+  [[nodiscard]] std::unique_lock<std::mutex> DefinitionsTurn(const ResourceInfo& resource);
   void OnPublished(const std::vector<std::pair<std::string, Change>>& changes);
   void CompileCrdObject(const Json& crd);
 
@@ -177,6 +215,7 @@ class Api {
   IdSource* ids_;
   std::function<void()> on_change_;
   std::mutex quota_mutex_;
+  std::mutex definitions_mutex_;
   mutable std::mutex registry_mutex_;
   std::map<std::string, std::shared_ptr<const schema::CompiledCrd>> crds_;
   std::shared_ptr<const Registry> registry_;

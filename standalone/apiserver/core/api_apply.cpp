@@ -7,8 +7,6 @@
 namespace envicutor::standalone {
 namespace {
 
-constexpr int kMaxTries = 100;
-
 // What the configuration itself may be, before anything is merged.
 std::optional<ApiError> CheckConfig(const ResourceInfo& resource, const std::string& ns,
                                     const std::string& name, Json* config) {
@@ -89,7 +87,8 @@ ApiResult<Answer> Api::Apply(const ResourceInfo& resource, const std::string& ns
   owned.owned = true;
   const Writer writer{options.manager, subresource, clock_->WallNow()};
   for (int tries = 0; tries < kMaxTries; ++tries) {
-    if (store_->GetHead(resource.StorageName(), KeyOf(ns, name)) != nullptr) {
+    if (!subresource.empty() ||
+        store_->GetHead(resource.StorageName(), KeyOf(ns, name)) != nullptr) {
       ApiResult<Answer> answer = Modify(
           resource, ns, name, subresource,
           [&](const Json& current) -> ApiResult<Json> {
@@ -105,7 +104,6 @@ ApiResult<Answer> Api::Apply(const ResourceInfo& resource, const std::string& ns
       if (answer.ok() || answer.error().code != 404 || !subresource.empty()) return answer;
       continue;
     }
-    if (!subresource.empty()) return NotFoundError(resource.Target(name));
     API_ASSIGN(Applied applied, OwnApply(resource, nullptr, config, {}, writer, force));
     ApiResult<Answer> answer = Create(resource, ns, Owned(std::move(applied)), owned);
     if (answer.ok() || answer.error().reason != "AlreadyExists") return answer;

@@ -8,7 +8,6 @@
 namespace envicutor::standalone {
 namespace {
 
-constexpr int kMaxTries = 100;
 constexpr size_t kMaxGeneratedBase = 58;  // 63 less the five characters of the tail
 
 // apiVersion, kind and namespace of the body against those of the URL.
@@ -89,7 +88,7 @@ ApiResult<Answer> Api::CreateNamed(const ResourceInfo& resource, const std::stri
   Json& metadata = object["metadata"];
   const std::string name = GetString(metadata, "name");
   StoreWrite write;
-  API_ASSIGN(write.guards, CreateGuards(resource, ns, name));
+  API_ASSIGN(write.guards, CreateGuards(resource, ns, name, options.deferred));
   Json asked = At(metadata, {"managedFields"});
   for (const char* member : {"resourceVersion", "selfLink", "managedFields", "deletionTimestamp",
                              "deletionGracePeriodSeconds", "generation"}) {
@@ -103,6 +102,7 @@ ApiResult<Answer> Api::CreateNamed(const ResourceInfo& resource, const std::stri
   // A status is written by its own subresource. Nodes register with theirs, as kubelets do.
   const bool keeps_status = !resource.has_status || resource.StorageName() == kNodes;
   if (!keeps_status) object.erase("status");
+  const std::unique_lock<std::mutex> names = DefinitionsTurn(resource);
   if (auto error = Admit(resource, nullptr, "", &object, options, &answer.warnings)) return *error;
   Json managed = options.owned ? std::move(asked)
                                : TrackWrite(resource, nullptr, object, std::move(asked), nullptr,
@@ -112,24 +112,41 @@ ApiResult<Answer> Api::CreateNamed(const ResourceInfo& resource, const std::stri
   write.key = KeyOf(ns, name);
   write.object = DraftObject(std::move(object));
   for (int tries = 0; tries < kMaxTries; ++tries) {
-    if (store_->GetHead(write.resource, write.key) != nullptr) {
-      return AlreadyExistsError(resource.Target(name));
+    if (const ObjectPtr present = store_->GetHead(write.resource, write.key)) {
+      ApiError error = AlreadyExistsError(resource.Target(name));
+      if (Stands(write.resource, write.key, present, options.deferred, &error)) return error;
+      continue;
     }
     // Creates in a namespace with a quota take turns, so that none is counted without the other.
     std::unique_lock<std::mutex> turn;
     if (resource.namespaced && store_->AnyHead(std::string(kQuotas), ns + "/")) {
-      turn = std::unique_lock(quota_mutex_);
-      if (auto error = CheckQuotas(*store_, resource, ns, name)) return *error;
+      if (auto error = OverQuota(resource, ns, name, options.deferred, &turn)) return *error;
     }
     API_ASSIGN(answer, Commit(resource, &write, options, std::move(answer)));
     if (answer.code != 0) return answer;
     // The namespace or the kind has changed, or the name was taken: the object is as good as it
     // was.
     answer.code = 201;
-    API_ASSIGN(write.guards, CreateGuards(resource, ns, name));
+    API_ASSIGN(write.guards, CreateGuards(resource, ns, name, options.deferred));
   }
   return ServiceUnavailableError(
       "the object could not be created: its namespace changes too often");
+}
+
+std::optional<ApiError> Api::OverQuota(const ResourceInfo& resource, const std::string& ns,
+                                       const std::string& name, bool deferred,
+                                       std::unique_lock<std::mutex>* turn) {
+  *turn = std::unique_lock(quota_mutex_);
+  std::optional<ApiError> error = CheckQuotas(*store_, resource, ns, name);
+  if (!error) return std::nullopt;
+  // Those that wait for the disk have been counted. Nobody adds to them now: counted again, none of
+  // them is newer than this one.
+  std::shared_ptr<WriteTicket> ticket = store_->Newest(resource.StorageName(), ns + "/");
+  error = CheckQuotas(*store_, resource, ns, name);
+  if (!error) return std::nullopt;
+  turn->unlock();
+  TellWhenDurable(std::move(ticket), deferred, &*error);
+  return error;
 }
 
 }  // namespace envicutor::standalone

@@ -7,7 +7,6 @@
 namespace envicutor::standalone {
 namespace {
 
-constexpr int kMaxTries = 100;
 constexpr const char* kOrphan = "orphan";
 constexpr const char* kForeground = "foregroundDeletion";
 
@@ -89,15 +88,21 @@ ApiResult<Answer> Api::Delete(const ResourceInfo& resource, const std::string& n
                               const std::string& name, const DeleteQuery& query) {
   for (int tries = 0; tries < kMaxTries; ++tries) {
     bool raced = false;
-    ApiResult<Answer> answer = DeleteOnce(resource, ns, name, query, &raced);
-    if (!raced) return answer;
+    ObjectPtr seen;
+    ApiResult<Answer> answer = DeleteOnce(resource, ns, name, query, &seen, &raced);
+    if (raced) continue;
+    if (answer.ok()) return answer;
+    ApiError error = answer.error();
+    if (Stands(resource.StorageName(), KeyOf(ns, name), seen, query.deferred, &error)) return error;
   }
   return ModifiedError(resource.Target(name));
 }
 
 ApiResult<Answer> Api::DeleteOnce(const ResourceInfo& resource, const std::string& ns,
-                                  const std::string& name, const DeleteQuery& query, bool* raced) {
-  const ObjectPtr stored = store_->GetHead(resource.StorageName(), KeyOf(ns, name));
+                                  const std::string& name, const DeleteQuery& query,
+                                  ObjectPtr* seen, bool* raced) {
+  *seen = store_->GetHead(resource.StorageName(), KeyOf(ns, name));
+  const ObjectPtr& stored = *seen;
   if (stored == nullptr) return NotFoundError(resource.Target(name));
   if (auto error = CheckPreconditions(resource, *stored, query)) return *error;
   const std::string storage = resource.StorageName();

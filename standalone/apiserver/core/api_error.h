@@ -3,6 +3,7 @@
 // people) match them.
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -27,12 +28,17 @@ struct ErrorTarget {
   std::string name;
 };
 
+class WriteTicket;
+
 struct [[nodiscard]] ApiError {
   int code = 500;
   std::string reason;
   std::string message;
   Json details;  // object or null
   int retry_after_seconds = 0;
+  // Of the write that the error is about ("already exists") while that is not durable: the error
+  // may be told when it is (Store::Then) and is none when it fails. Null: it may be told at once.
+  std::shared_ptr<WriteTicket> ticket = nullptr;
 
   // The metav1.Status that is sent.
   [[nodiscard]] Json ToStatus() const;

@@ -81,19 +81,22 @@ ApiResult<Answer> Api::BindPod(const std::string& ns, const std::string& name, c
   options.deferred = false;
   const WallTime now = clock_->WallNow();
   // Not through Modify: spec.nodeName is what an update of a pod may not change.
-  for (int tries = 0; tries < 100; ++tries) {
-    const ObjectPtr stored = store_->GetHead(std::string(kPods), KeyOf(ns, name));
+  const auto judge = [&](const ObjectPtr& stored) -> std::optional<ApiError> {
     if (stored == nullptr) return NotFoundError(pods->Target(name));
     if (stored->IsTerminating()) {
       return ConflictError({"", "pods/binding", name},
                            "pod " + name + " is being deleted, cannot be assigned to a host");
     }
+    const JsonRef tree = stored->Tree();
+    const std::string bound = GetString(At(*tree, {"spec"}), "nodeName");
+    if (bound.empty()) return std::nullopt;
+    return ConflictError({"", "pods/binding", name},
+                         "pod " + name + " is already assigned to node \"" + bound + "\"");
+  };
+  for (int tries = 0; tries < kMaxTries; ++tries) {
+    API_ASSIGN(const ObjectPtr stored,
+               Agreed(std::string(kPods), KeyOf(ns, name), options.deferred, judge));
     Json pod = stored->Tree().Copy();
-    const std::string bound = GetString(At(pod, {"spec"}), "nodeName");
-    if (!bound.empty()) {
-      return ConflictError({"", "pods/binding", name},
-                           "pod " + name + " is already assigned to node \"" + bound + "\"");
-    }
     pod["spec"]["nodeName"] = node;
     SetCondition(&pod["status"]["conditions"], "PodScheduled", true, "", "", now);
     StoreWrite write;

@@ -9,8 +9,6 @@
 namespace envicutor::standalone {
 namespace {
 
-constexpr int kMaxTries = 100;
-
 // name, namespace, uid and resourceVersion of the new object against the current one.
 std::optional<ApiError> CheckIdentity(const ResourceInfo& resource, const Json& current,
                                       Json* object) {
@@ -82,12 +80,14 @@ void KeepSystemMetadata(const ResourceInfo& resource, const Json& current, Json*
   metadata.erase("selfLink");
 }
 
-// Lets the parts through that the subresource may write; the others stay.
-void Isolate(const ResourceInfo& resource, const std::string& subresource, const Json& current,
-             Json* object) {
+// Lets the parts through that the subresource may write; the others stay. What comes back is the
+// metadata that was sent with the status of a custom resource, where that differs: it is not
+// written, but kube-apiserver takes what it says for who owns it.
+std::optional<Json> Isolate(const ResourceInfo& resource, const std::string& subresource,
+                            const Json& current, Json* object) {
   if (subresource.empty()) {
     if (resource.has_status) Keep(current, "status", object);
-    return;
+    return std::nullopt;
   }
   const std::string_view written = subresource == "finalize" ? "spec" : "status";
   std::vector<std::string> others;
@@ -96,7 +96,17 @@ void Isolate(const ResourceInfo& resource, const std::string& subresource, const
       if (it.key() != written) others.emplace_back(it.key());
     }
   }
-  for (const std::string& member : others) Keep(current, member, object);
+  std::optional<Json> sent;
+  for (const std::string& member : others) {
+    if (member == "metadata" && resource.crd != nullptr) {
+      Json& own = (*object)["metadata"];
+      const Json& old = At(current, {"metadata"});
+      if (!Identical(own, old)) sent = std::exchange(own, old);
+      continue;
+    }
+    Keep(current, member, object);
+  }
+  return sent;
 }
 
 // metadata.managedFields of an object that gets others.
@@ -104,6 +114,18 @@ Json KeptOf(Json* object) {
   Json& metadata = (*object)["metadata"];
   const auto kept = metadata.find("managedFields");
   return kept == metadata.end() ? Json() : std::move(*kept);
+}
+
+// managedFields after the write that makes `object` of `current`, with `sent` of Isolate.
+Json TrackChange(const ResourceInfo& resource, const Json& current, Json* object,
+                 std::optional<Json> sent, const Json& asked, const Writer& writer) {
+  Json kept = KeptOf(object);
+  if (!sent) return TrackWrite(resource, &current, *object, std::move(kept), asked, writer);
+  sent->erase("managedFields");
+  std::swap((*object)["metadata"], *sent);
+  Json managed = TrackWrite(resource, &current, *object, std::move(kept), asked, writer);
+  std::swap((*object)["metadata"], *sent);
+  return managed;
 }
 
 // Whether the desired state is the same: everything but metadata and, where it has its own
@@ -124,71 +146,87 @@ ApiResult<Answer> Api::Modify(const ResourceInfo& resource, const std::string& n
                               const std::string& name, const std::string& subresource,
                               const Mutation& mutation, const WriteOptions& options) {
   const std::string key = KeyOf(ns, name);
+  const std::unique_lock<std::mutex> names = DefinitionsTurn(resource);
   for (int tries = 0; tries < kMaxTries; ++tries) {
-    const ObjectPtr stored = store_->GetHead(resource.StorageName(), key);
-    if (stored == nullptr) return NotFoundError(resource.Target(name));
-    const JsonRef shown = Shown(resource, *stored);
-    const Json& current = *shown;
-    API_ASSIGN(Json object, mutation(current));
-    if (auto error = CheckIdentity(resource, current, &object)) return *error;
-    Json asked = object["metadata"].value("managedFields", Json());
-    KeepSystemMetadata(resource, current, &object);
-    Answer answer;
-    // Fields first: what is dropped by isolation is still reported.
-    if (auto error = AdmitFields(resource, &object, options, &answer.warnings)) return *error;
-    WriteOptions quiet = options;
-    quiet.field_validation = FieldValidation::kIgnore;
-    Isolate(resource, subresource, current, &object);
-    if (auto error = Admit(resource, &current, subresource, &object, quiet, &answer.warnings)) {
-      return *error;
-    }
-    if (At(object, {"metadata", "generation"}).is_number() &&
-        !SameDesiredState(resource, object, current)) {
-      object["metadata"]["generation"] = GetInt(object["metadata"], "generation") + 1;
-    }
-    const Json& present = At(current, {"metadata", "managedFields"});
-    const bool same = Identical(object, current);
-    Json managed = options.owned ? std::move(asked)
-                   : same && (!subresource.empty() || asked.is_null() || asked == present)
-                       ? present
-                       : TrackWrite(resource, &current, object, KeptOf(&object), asked,
-                                    {options.manager, subresource, clock_->WallNow()});
-    if (same && SameButTimes(managed, present)) {  // nothing changes: no write
-      if (!present.is_null()) object["metadata"]["managedFields"] = present;
-      answer.object = std::move(object);
-      if (options.dry_run) return answer;
-      API_ASSIGN(answer, Unchanged(resource, key, stored, options.deferred, std::move(answer)));
-      if (answer.code != 0) return answer;
+    ObjectPtr seen;
+    ApiResult<Answer> answer =
+        ModifyOnce(resource, key, name, subresource, mutation, options, &seen);
+    if (answer.ok()) {
+      if (answer->code != 0) return answer;
       continue;
     }
-    if (managed.is_null()) {
-      object["metadata"].erase("managedFields");
-    } else {
-      object["metadata"]["managedFields"] = std::move(managed);
-    }
-    StoreWrite write;
-    write.resource = resource.StorageName();
-    write.key = key;
-    write.expected = stored;
-    if (ReadyToRemove(resource, object)) {
-      // The last finalizer is gone: the deletion that waited for it happens now. The final state
-      // that watchers see is the one before; the one who took it away sees what it made.
-      WriteOptions version_only = options;
-      version_only.stored_is_enough = true;
-      API_ASSIGN(answer, Commit(resource, &write, version_only, std::move(answer)));
-      const std::string revision = answer.stored != nullptr
-                                       ? std::to_string(answer.stored->revision)
-                                       : MetaString(answer.object, "resourceVersion");
-      answer.stored = nullptr;
-      answer.object = std::move(object);
-      answer.object["metadata"]["resourceVersion"] = revision;
-    } else {
-      write.object = DraftObject(std::move(object));
-      API_ASSIGN(answer, Commit(resource, &write, options, std::move(answer)));
-    }
-    if (answer.code != 0) return answer;
+    ApiError error = answer.error();
+    if (Stands(resource.StorageName(), key, seen, options.deferred, &error)) return error;
   }
   return ModifiedError(resource.Target(name));
+}
+
+ApiResult<Answer> Api::ModifyOnce(const ResourceInfo& resource, const std::string& key,
+                                  const std::string& name, const std::string& subresource,
+                                  const Mutation& mutation, const WriteOptions& options,
+                                  ObjectPtr* seen) {
+  *seen = store_->GetHead(resource.StorageName(), key);
+  const ObjectPtr& stored = *seen;
+  if (stored == nullptr) return NotFoundError(resource.Target(name));
+  const JsonRef shown = Shown(resource, *stored);
+  const Json& current = *shown;
+  API_ASSIGN(Json object, mutation(current));
+  if (auto error = CheckIdentity(resource, current, &object)) return *error;
+  Json asked = object["metadata"].value("managedFields", Json());
+  KeepSystemMetadata(resource, current, &object);
+  Answer answer;
+  // Fields first: what is dropped by isolation is still reported.
+  if (auto error = AdmitFields(resource, &object, options, &answer.warnings)) return *error;
+  WriteOptions quiet = options;
+  quiet.field_validation = FieldValidation::kIgnore;
+  std::optional<Json> sent = Isolate(resource, subresource, current, &object);
+  if (auto error = Admit(resource, &current, subresource, &object, quiet, &answer.warnings)) {
+    return *error;
+  }
+  if (At(object, {"metadata", "generation"}).is_number() &&
+      !SameDesiredState(resource, object, current)) {
+    object["metadata"]["generation"] = GetInt(object["metadata"], "generation") + 1;
+  }
+  const Json& present = At(current, {"metadata", "managedFields"});
+  const bool same = Identical(object, current);
+  Json managed = options.owned ? std::move(asked)
+                 : same && !sent && (!subresource.empty() || asked.is_null() || asked == present)
+                     ? present
+                     : TrackChange(resource, current, &object, std::move(sent), asked,
+                                   {options.manager, subresource, clock_->WallNow()});
+  if (same && SameButTimes(managed, present)) {  // nothing changes: no write
+    if (!present.is_null()) object["metadata"]["managedFields"] = present;
+    answer.object = std::move(object);
+    if (options.dry_run) return answer;
+    API_ASSIGN(answer, Unchanged(resource, key, stored, options.deferred, std::move(answer)));
+    return answer;
+  }
+  if (managed.is_null()) {
+    object["metadata"].erase("managedFields");
+  } else {
+    object["metadata"]["managedFields"] = std::move(managed);
+  }
+  StoreWrite write;
+  write.resource = resource.StorageName();
+  write.key = key;
+  write.expected = stored;
+  if (ReadyToRemove(resource, object)) {
+    // The last finalizer is gone: the deletion that waited for it happens now. The final state
+    // that watchers see is the one before; the one who took it away sees what it made.
+    WriteOptions version_only = options;
+    version_only.stored_is_enough = true;
+    API_ASSIGN(answer, Commit(resource, &write, version_only, std::move(answer)));
+    const std::string revision = answer.stored != nullptr
+                                     ? std::to_string(answer.stored->revision)
+                                     : MetaString(answer.object, "resourceVersion");
+    answer.stored = nullptr;
+    answer.object = std::move(object);
+    answer.object["metadata"]["resourceVersion"] = revision;
+  } else {
+    write.object = DraftObject(std::move(object));
+    API_ASSIGN(answer, Commit(resource, &write, options, std::move(answer)));
+  }
+  return answer;
 }
 
 ApiResult<Answer> Api::Update(const ResourceInfo& resource, const std::string& ns,
@@ -200,12 +238,13 @@ ApiResult<Answer> Api::Update(const ResourceInfo& resource, const std::string& n
       return BadRequestError("the name of the object (" + own +
                              ") does not match the name on the URL (" + name + ")");
     }
-    if (store_->GetHead(resource.StorageName(), KeyOf(ns, name)) == nullptr) {
-      return NotFoundError(resource.Target(name));
-    }
-    return InvalidError(
-        resource.Target(name),
-        {schema::InvalidError("metadata.resourceVersion", "0", "must be specified for an update")});
+    const auto judge = [&](const ObjectPtr& present) -> std::optional<ApiError> {
+      if (present == nullptr) return NotFoundError(resource.Target(name));
+      return InvalidError(resource.Target(name),
+                          {schema::InvalidError("metadata.resourceVersion", "0",
+                                                "must be specified for an update")});
+    };
+    return Agreed(resource.StorageName(), KeyOf(ns, name), options.deferred, judge).error();
   }
   return Modify(
       resource, ns, name, subresource, [&object](const Json&) -> ApiResult<Json> { return object; },

@@ -23,8 +23,11 @@ void InitPodStatus(Json* pod);
 // Names, conditions and stored versions of a CRD's status; `taken` says why its names are not
 // acceptable, or is "".
 void PrepareCrd(const Json* old, Json* crd, const std::string& taken, WallTime now);
+[[nodiscard]] bool NamesAccepted(const Json& crd);
 // What an update may not change: as `old` is established, its kind and its scope.
 [[nodiscard]] Causes ValidateCrd(const Json& crd, const Json* old);
+// A status that a client sends, where typed clients could not read what it makes of the definition.
+[[nodiscard]] Causes ValidateCrdStatus(const Json& crd);
 // Whoever writes the status: whether the names are accepted stays as the server has it.
 void KeepEstablished(const Json& old, Json* crd);
 

@@ -1,5 +1,6 @@
 #include "standalone/apiserver/core/controllers.h"
 
+#include "standalone/apiserver/core/builtin.h"
 #include "standalone/apiserver/core/object.h"
 #include "standalone/apiserver/core/quota.h"
 
@@ -14,6 +15,16 @@ bool Holds(const Object& object, std::string_view finalizer) {
   if (!object.HasFinalizers()) return false;
   const JsonRef tree = object.Tree();
   return HasFinalizer(*tree, finalizer);
+}
+
+std::string GroupOf(const Object& crd) {
+  const JsonRef tree = crd.Tree();
+  return GetString(At(*tree, {"spec"}), "group");
+}
+
+bool WaitsForNames(const Object& crd) {
+  const JsonRef tree = crd.Tree();
+  return !NamesAccepted(*tree);
 }
 
 }  // namespace
@@ -31,6 +42,9 @@ bool Controllers::Step() {
     wrote = EmptyNamespace(ns) || wrote;
   }
   for (const std::string& crd : std::set<std::string>(crds_)) wrote = EmptyCrd(crd) || wrote;
+  for (const std::string& group : std::exchange(freed_names_, {})) {
+    wrote = JudgeNames(group) || wrote;
+  }
   for (const std::string& ns : std::exchange(counted_, {})) wrote = RefreshQuotas(ns) || wrote;
   return ExpireEvents() || wrote;
 }
@@ -112,7 +126,10 @@ void Controllers::Absorb(const std::string& resource, const Change& change) {
     const auto refs = dependents_.find(std::string(object.Uid()));
     if (refs != dependents_.end()) dirty_.insert(refs->second.begin(), refs->second.end());
     if (resource == kNamespaces) namespaces_.erase(change.key);
-    if (resource == kCrds) crds_.erase(change.key);
+    if (resource == kCrds) {
+      crds_.erase(change.key);
+      freed_names_.insert(GroupOf(object));
+    }
     return;
   }
   Index(resource, change.key, &object);
@@ -127,7 +144,13 @@ void Controllers::Absorb(const std::string& resource, const Change& change) {
       new_namespaces_.insert(change.key);
     }
   }
-  if (resource == kCrds && terminating) crds_.insert(change.key);
+  if (resource == kCrds) {
+    if (terminating) crds_.insert(change.key);
+    // After a start, too: the other may have gone just before the end.
+    if (change.type == ChangeType::kAdded && WaitsForNames(object)) {
+      freed_names_.insert(GroupOf(object));
+    }
+  }
 }
 
 ObjectPtr Controllers::OwnerOf(const std::string& ns, const Json& reference) const {

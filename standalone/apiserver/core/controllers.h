@@ -32,6 +32,8 @@ class Controllers {
   bool FinishOwner(const Ref& ref);
   bool EmptyNamespace(const std::string& name);
   bool EmptyCrd(const std::string& name);
+  // Definitions of `group` that wait for a name that another has had are judged anew.
+  bool JudgeNames(const std::string& group);
   bool ExpireEvents();
   bool RefreshQuotas(const std::string& ns);
   bool EnsureServiceAccount(const std::string& ns);
@@ -53,7 +55,8 @@ class Controllers {
   std::set<std::string> namespaces_;                 // terminating
   std::set<std::string> crds_;                       // terminating
   std::set<std::string> new_namespaces_;
-  std::set<std::string> counted_;  // namespaces in which something came or went
+  std::set<std::string> freed_names_;  // groups of definitions that went or wait for a name
+  std::set<std::string> counted_;      // namespaces in which something came or went
 };
 
 }  // namespace envicutor::standalone

@@ -1,5 +1,6 @@
 // The controllers that empty what is going away: namespaces and CRDs; the default ServiceAccount;
 // what quotas have used.
+#include "standalone/apiserver/core/builtin.h"
 #include "standalone/apiserver/core/controllers.h"
 #include "standalone/apiserver/core/object.h"
 #include "standalone/apiserver/core/quota.h"
@@ -84,6 +85,24 @@ bool Controllers::EmptyCrd(const std::string& name) {
     if (api_->store().AnyHead(storage, "")) return wrote;
   }
   return DropFinalizer({std::string(kCrds), name}, kCrdCleanup) || wrote;
+}
+
+bool Controllers::JudgeNames(const std::string& group) {
+  const ResourcePtr resource = ResourceOf(std::string(kCrds));
+  const auto same = [](const Json& current) -> ApiResult<Json> { return current; };
+  bool wrote = false;
+  for (const ObjectPtr& object : api_->store().List(std::string(kCrds), "").objects) {
+    const JsonRef tree = object->Tree();
+    if (GetString(At(*tree, {"spec"}), "group") != group || NamesAccepted(*tree)) continue;
+    const ApiResult<Answer> judged = api_->Modify(*resource, "", object->Name(), "", same, {});
+    if (!judged.ok()) {
+      if (judged.error().code >= 500) freed_names_.insert(group);  // once the disk is there again
+      continue;
+    }
+    const std::string version = MetaString(judged->object, "resourceVersion");
+    wrote = version != std::to_string(object->revision) || wrote;
+  }
+  return wrote;
 }
 
 bool Controllers::ExpireEvents() {

@@ -39,6 +39,9 @@ struct ResourceInfo {
   }
   // The store's name of it: the same for all versions.
   [[nodiscard]] std::string StorageName() const { return group + "/" + plural; }
+  [[nodiscard]] bool IsDefinitions() const {
+    return plural == "customresourcedefinitions" && group == "apiextensions.k8s.io";
+  }
   [[nodiscard]] ErrorTarget Target(std::string name) const {
     return {group, plural, std::move(name)};
   }

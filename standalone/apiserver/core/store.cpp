@@ -78,13 +78,26 @@ bool Store::Confirm(const std::string& resource, const std::string& key, const O
   ticket->reset();
   if (HeadLocked(resource, key) != expected) return false;
   const auto data = resources_.find(resource);
-  if (data == resources_.end() || !data->second.overlay.contains(key)) return true;
-  const auto waiting =
-      std::find_if(pending_.rbegin(), pending_.rend(),
-                   [&](const Pending& pending) { return pending.change.object == expected; });
-  CHECK(waiting != pending_.rend(), "what is laid over the published objects is pending");
+  if (data == resources_.end()) return true;
+  const auto laid = data->second.overlay.find(key);
+  if (laid == data->second.overlay.end()) return true;
+  const uint64_t revision = laid->second.second;
+  const auto waiting = std::lower_bound(
+      pending_.begin(), pending_.end(), revision,
+      [](const Pending& pending, uint64_t wanted) { return pending.change.revision < wanted; });
+  CHECK(waiting != pending_.end() && waiting->change.revision == revision,
+        "what is laid over the published objects is pending");
   *ticket = waiting->ticket;
   return true;
+}
+
+std::shared_ptr<WriteTicket> Store::Newest(const std::string& resource,
+                                           const std::string& prefix) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = std::find_if(pending_.rbegin(), pending_.rend(), [&](const Pending& pending) {
+    return pending.resource == resource && pending.change.key.starts_with(prefix);
+  });
+  return found == pending_.rend() ? nullptr : found->ticket;
 }
 
 WriteOutcome Store::Write(StoreWrite* write) {

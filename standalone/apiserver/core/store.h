@@ -2,8 +2,8 @@
 // watches and consistent list pages are read from.
 //
 // A write is checked against the newest state (`head`: with the writes that wait for the disk), but
-// reads and watches see it only when it is durable (`published`): nobody can act on a write that a
-// crash would take back. Thread-safe.
+// reads and watches see it only when it is durable (`published`), and who is refused because of it
+// is told no sooner (Confirm): nobody can act on a write that a crash would take back. Thread-safe.
 #pragma once
 
 #include <condition_variable>
@@ -124,10 +124,14 @@ class Store final : public StorageListener {
   // The same in two steps. Null: a conflict. Every ticket gets a Wait or a Then; nothing may be
   // said about the write before.
   [[nodiscard]] std::shared_ptr<WriteTicket> Begin(StoreWrite* write);
-  // For who finds that nothing is to be written: false is a conflict, as Begin's. `*ticket`: of the
-  // write that made `expected`, while that is not durable; null when it is.
+  // For who finds in `expected`, the head, that nothing is to be written: false is a conflict, as
+  // Begin's. `*ticket`: of the write that made it (of its deletion, where it is null), while that
+  // is not durable; null when it is.
   [[nodiscard]] bool Confirm(const std::string& resource, const std::string& key,
                              const ObjectPtr& expected, std::shared_ptr<WriteTicket>* ticket) const;
+  // Of the newest write below `prefix` that is not durable; null: there is none.
+  [[nodiscard]] std::shared_ptr<WriteTicket> Newest(const std::string& resource,
+                                                    const std::string& prefix) const;
   [[nodiscard]] WriteOutcome Wait(const std::shared_ptr<WriteTicket>& ticket);
   // Calls `then` with the storage's answer when the write is durable and published: on the thread
   // that made it so, which must not be held up, or at once on this one.

@@ -1,4 +1,6 @@
 // Requests to resources: verbs and answers.
+#include <utility>
+
 #include "standalone/apiserver/http/body.h"
 #include "standalone/apiserver/http/call.h"
 #include "standalone/apiserver/http/query.h"
@@ -98,8 +100,19 @@ std::optional<ApiError> ApiHandler::ServeResource(const http::ServerRequest& req
   }
   const ApiResult<Answer> answer = ServeWrite(call);
   if (!answer.ok()) {
-    Count(verb, counted, answer.error().code);
-    return answer.error();
+    if (answer.error().ticket == nullptr) {
+      Count(verb, counted, answer.error().code);
+      return answer.error();
+    }
+    ApiError error = answer.error();
+    const std::shared_ptr<WriteTicket> ticket = std::exchange(error.ticket, nullptr);
+    api_->store().Then(
+        ticket, [this, writer, verb, counted, error = std::move(error)](const Status& status) {
+          const ApiError& said = status.ok() ? error : StorageError(status);
+          Count(verb, counted, said.code);
+          SendError(writer, said);
+        });
+    return std::nullopt;
   }
   if (answer->ticket == nullptr) {
     Count(verb, counted, answer->code);
@@ -155,6 +168,12 @@ ApiResult<Answer> ApiHandler::ServeWrite(const Call& call) {
   const RequestInfo& info = call.info;
   const ResourceInfo& resource = *call.resource;
   const std::string& sub = info.subresource;
+  // Before the body, which is not theirs.
+  if (request.method != "POST" && request.method != "PUT" && request.method != "PATCH" &&
+      request.method != "DELETE") {
+    if (resource.crd == nullptr) return MethodNotAllowedError();
+    return MethodNotSupportedError(resource.Target(info.name), "");
+  }
   const std::string type = MediaType(request.headers.Get("Content-Type"));
   if (request.method == "DELETE") {
     if (!sub.empty() || resource.virtual_kind) return MethodNotAllowedError();

@@ -1,4 +1,10 @@
 // CustomResourceDefinitions that change and go, and what becomes of the objects of their kinds.
+#include <atomic>
+#include <barrier>
+#include <filesystem>
+#include <thread>
+
+#include "standalone/apiserver/storage/sqlite_storage.h"
 #include "tests/unit/apiserver/fixture.h"
 
 namespace envicutor::standalone {
@@ -8,6 +14,9 @@ constexpr const char* kCrdsName = "customresourcedefinitions";
 constexpr const char* kWidgets = "widgets.example.com";
 
 class DefinitionsTest : public ApiTest {
+ public:
+  using ApiTest::WidgetCrd;
+
  protected:
   void SetUp() override {
     ApiTest::SetUp();
@@ -121,6 +130,154 @@ TEST_F(DefinitionsTest, OneThatWaitsForItsNameMayTakeAnother) {
   ASSERT_TRUE(renamed.ok()) << renamed.error().message;
   EXPECT_EQ(Condition("gadgets.example.com", "Established"), "True");
   EXPECT_NE(Resource("gadgets.example.com"), nullptr);
+}
+
+TEST_F(DefinitionsTest, OneThatWaitsIsServedWhenWhoHadItsNameIsGone) {
+  MustCreate(kCrdsName, Another("gadgets"));
+  MustCreate(kCrdsName, Another("things"));
+  Settle();
+  ASSERT_EQ(Condition("gadgets.example.com", "Established"), "False");
+  ASSERT_EQ(Condition("things.example.com", "Established"), "False");
+  const uint64_t revision = store_->PublishedRevision();
+  Settle();
+  EXPECT_EQ(store_->PublishedRevision(), revision) << "who waits is not written again and again";
+  ASSERT_TRUE(Delete(kCrdsName, kWidgets).ok());
+  Settle();
+  EXPECT_EQ(Condition("gadgets.example.com", "NamesAccepted"), "True");
+  EXPECT_EQ(Condition("gadgets.example.com", "Established"), "True");
+  EXPECT_NE(Resource("gadgets.example.com"), nullptr);
+  EXPECT_EQ(Condition("things.example.com", "Established"), "False");
+}
+
+// The server ended between the two.
+TEST_F(DefinitionsTest, OneThatWaitsIsServedAfterARestartToo) {
+  MustCreate(kCrdsName, Another("gadgets"));
+  Settle();
+  ASSERT_TRUE(Delete(kCrdsName, kWidgets).ok());
+  ASSERT_TRUE(
+      Patch(kCrdsName, kWidgets, PatchKind::kMerge, {{"metadata", {{"finalizers", nullptr}}}})
+          .ok());
+  ASSERT_EQ(Get(kCrdsName, kWidgets), nullptr);
+  ASSERT_EQ(Condition("gadgets.example.com", "Established"), "False");
+  Restart();
+  EXPECT_EQ(Condition("gadgets.example.com", "Established"), "True");
+}
+
+// As older servers could leave them: two of one kind.
+TEST_F(DefinitionsTest, AnEstablishedOneStaysSoWhoeverHasItsName) {
+  Json twin = Another("gadgets");
+  twin["apiVersion"] = "apiextensions.k8s.io/v1";
+  twin["kind"] = "CustomResourceDefinition";
+  twin["status"] = Get(kCrdsName, kWidgets)["status"];
+  StoreWrite write;
+  write.resource = std::string(kCrds);
+  write.key = "gadgets.example.com";
+  write.object = DraftObject(twin);
+  ASSERT_EQ(store_->Write(&write).kind, WriteOutcome::Kind::kDone);
+  ASSERT_NE(Resource("gadgets.example.com"), nullptr);
+  ASSERT_TRUE(PatchCrd("gadgets.example.com", {{"metadata", {{"labels", {{"a", "b"}}}}}}).ok());
+  EXPECT_EQ(Condition("gadgets.example.com", "NamesAccepted"), "False");
+  EXPECT_EQ(Condition("gadgets.example.com", "Established"), "True");
+  EXPECT_EQ(Get(kCrdsName, "gadgets.example.com")["status"]["acceptedNames"],
+            twin["status"]["acceptedNames"]);
+  EXPECT_NE(Resource("gadgets.example.com"), nullptr);
+}
+
+// Clients that decode a definition into its types could not read it any more.
+TEST_F(DefinitionsTest, AStatusOfAWrongTypeIsRefused) {
+  const Json before = Get(kCrdsName, kWidgets);
+  const auto condition = [](const char* member, const Json& value) {
+    Json next = {{"type", "Next"}, {"status", "True"}};
+    next[member] = value;
+    return Json{{"conditions", Json::array({{{"type", "Odd"}, {"status", "True"}}, next})}};
+  };
+  const std::vector<std::pair<Json, std::string>> refused = {
+      {{{"conditions", "abc"}}, "status.conditions"},
+      {{{"conditions", Json::object()}}, "status.conditions"},
+      {{{"conditions", {"abc", 5}}}, "status.conditions[0]"},
+      {condition("type", 5), "status.conditions[1].type"},
+      {condition("status", true), "status.conditions[1].status"},
+      {condition("reason", Json::array()), "status.conditions[1].reason"},
+      {condition("message", 1.5), "status.conditions[1].message"},
+      {condition("lastTransitionTime", "yesterday"), "status.conditions[1].lastTransitionTime"},
+      {condition("lastTransitionTime", 5), "status.conditions[1].lastTransitionTime"},
+      {{{"storedVersions", "v7"}}, "status.storedVersions"},
+      {{{"storedVersions", {"v1", 5}}}, "status.storedVersions[1]"},
+  };
+  for (const auto& [status, field] : refused) {
+    SCOPED_TRACE(DumpJson(status));
+    const auto answer = PatchCrd(kWidgets, {{"status", status}}, "status");
+    ASSERT_FALSE(answer.ok());
+    EXPECT_EQ(answer.error().code, 422);
+    const Json& causes = At(answer.error().details, {"causes"});
+    ASSERT_EQ(causes.size(), 1U) << answer.error().message;
+    EXPECT_EQ(causes[0]["field"], field);
+    EXPECT_EQ(Get(kCrdsName, kWidgets), before);
+  }
+  for (const Json& status :
+       {Json(nullptr), Json{{"conditions", nullptr}, {"storedVersions", {"v1", "v0"}}},
+        condition("lastTransitionTime", "2026-01-01T00:00:00Z")}) {
+    const auto answer = PatchCrd(kWidgets, {{"status", status}}, "status");
+    EXPECT_TRUE(answer.ok()) << status << answer.error().message;
+  }
+}
+
+// An older server took them.
+TEST_F(DefinitionsTest, AStatusOfAWrongTypeGoesWithTheNextWrite) {
+  Json crd = Get(kCrdsName, kWidgets);
+  crd["status"]["storedVersions"] = {"v0", 5};
+  crd["status"]["conditions"].push_back("abc");
+  StoreWrite write;
+  write.resource = std::string(kCrds);
+  write.key = kWidgets;
+  write.expected = store_->GetHead(write.resource, write.key);
+  write.object = DraftObject(crd);
+  ASSERT_EQ(store_->Write(&write).kind, WriteOutcome::Kind::kDone);
+  ASSERT_TRUE(PatchCrd(kWidgets, {{"metadata", {{"labels", {{"a", "b"}}}}}}).ok());
+  const Json now = Get(kCrdsName, kWidgets)["status"];
+  EXPECT_EQ(now["storedVersions"], (Json{"v0", "v1"}));
+  EXPECT_EQ(now["conditions"].size(), 2U);
+}
+
+// Over a disk: while the one waits for it the other is judged.
+TEST(DefinitionsAtTheSameTime, OnlyOneOfTwoGetsAName) {
+  std::string folder = testing::TempDir() + "definitions.XXXXXX";
+  ASSERT_NE(mkdtemp(folder.data()), nullptr);
+  {
+    SqliteStorage storage(folder);
+    Store store(&storage, 100);
+    SystemClock clock;
+    SystemIdSource ids;
+    Api api(&store, &clock, &ids);
+    ASSERT_TRUE(api.Start({}).ok());
+    const ResourcePtr crds = api.registry()->Find("apiextensions.k8s.io", "v1", kCrdsName);
+    constexpr int kRounds = 10;
+    for (int round = 0; round < kRounds; ++round) {
+      std::barrier together(2);
+      std::atomic<int> established = 0;
+      std::vector<std::thread> creators;
+      for (const char* name : {"a", "b"}) {
+        creators.emplace_back([&, name] {
+          const std::string plural = name + std::to_string(round);
+          Json crd = DefinitionsTest::WidgetCrd();
+          crd["metadata"]["name"] = plural + ".example.com";
+          crd["spec"]["names"] = {{"plural", plural}, {"kind", "Kind" + std::to_string(round)}};
+          WriteOptions options;
+          options.deferred = true;
+          together.arrive_and_wait();
+          const auto made = api.Create(*crds, "", std::move(crd), options);
+          ASSERT_TRUE(made.ok()) << made.error().message;
+          const Json& last = made->object["status"]["conditions"][1];
+          ASSERT_EQ(last["type"], "Established");
+          if (last["status"] == "True") ++established;
+        });
+      }
+      for (std::thread& creator : creators) creator.join();
+      EXPECT_EQ(established, 1) << "round " << round;
+    }
+    store.Drain();
+  }
+  std::filesystem::remove_all(folder);
 }
 
 }  // namespace

@@ -256,6 +256,8 @@ TEST_F(ShortWriteTest, AQuotaCountsWhatIsNotYetDurable) {
   const auto first = Begin("POST", kWidgets, Body(Widget("one")), "application/json");
   const auto second = Begin("POST", kWidgets, Body(Widget("two")), "application/json");
   EXPECT_TRUE(first->all.empty());
+  EXPECT_TRUE(second->all.empty());
+  gate_.Durable();
   ASSERT_EQ(second->all.size(), 1U);
   EXPECT_EQ(second->all[0].status, 403) << second->all[0].body;
 }

@@ -1,50 +1,11 @@
 // server-side apply and managedFields: who owns what, conflicts, removal, lists by keys.
-#include "standalone/apiserver/core/apply/field_set.h"
 #include "standalone/apiserver/core/apply/ownership.h"
-#include "standalone/apiserver/core/apply/typed.h"
-#include "tests/unit/apiserver/fixture.h"
+#include "tests/unit/apiserver/apply_fixture.h"
 
 namespace envicutor::standalone {
 namespace {
 
 using testing::HasSubstr;
-
-class ApplyTest : public ApiTest {
- protected:
-  void SetUp() override {
-    ApiTest::SetUp();
-    MustCreate("customresourcedefinitions", WidgetCrd());
-  }
-  ApiResult<Answer> Apply(const std::string& resource, Json config, const std::string& manager,
-                          bool force = false, const std::string& subresource = "",
-                          WriteOptions options = {}) {
-    const ResourcePtr type = Resource(resource);
-    config["kind"] = type->kind;
-    config["apiVersion"] = type->ApiVersion();
-    options.manager = manager;
-    return api_->Apply(*type, type->namespaced ? "default" : "", NameOf(config), subresource,
-                       config, force, options);
-  }
-  Json MustApply(const std::string& resource, const Json& config, const std::string& manager,
-                 bool force = false, const std::string& subresource = "") {
-    ApiResult<Answer> answer = Apply(resource, config, manager, force, subresource);
-    EXPECT_TRUE(answer.ok()) << answer.error().message;
-    return answer.ok() ? answer->object : Json();
-  }
-  static WriteOptions By(const std::string& manager) {
-    WriteOptions options;
-    options.manager = manager;
-    return options;
-  }
-  // fieldsV1 of a manager; null when it owns nothing.
-  static Json Owned(const Json& object, const std::string& manager,
-                    const std::string& operation = "Apply") {
-    for (const Json& entry : At(object, {"metadata", "managedFields"})) {
-      if (entry["manager"] == manager && entry["operation"] == operation) return entry["fieldsV1"];
-    }
-    return nullptr;
-  }
-};
 
 TEST_F(ApplyTest, MakesWhatIsNotThereAndOwnsWhatItSaid) {
   const ApiResult<Answer> made = Apply("widgets", Widget("a", 3), "one");
@@ -120,6 +81,76 @@ TEST_F(ApplyTest, UpdatesMoveOwnership) {
   EXPECT_EQ(refused.error().message,
             "Apply failed with 1 conflict: conflict with \"editor\" using example.com/v1: "
             ".spec.size");
+}
+
+TEST_F(ApplyTest, AnUpdateAddsToWhatItsManagerHadAndTakesAwayWhatWent) {
+  MustApply("configmaps", ConfigMap("a", {{"x", "1"}, {"y", "1"}}), "one");
+  const Json leaf = Json::object();
+  for (const char* name : {"u", "v"}) {
+    clock_.Advance(std::chrono::seconds(1));
+    ASSERT_TRUE(
+        Patch("configmaps", "a", PatchKind::kMerge, {{"data", {{name, "1"}}}}, "", By("ed")).ok());
+  }
+  clock_.Advance(std::chrono::seconds(1));
+  ASSERT_TRUE(
+      Patch("configmaps", "a", PatchKind::kMerge, {{"data", {{"x", nullptr}}}}, "", By("no")).ok());
+  const Json now = Get("configmaps", "a");
+  EXPECT_EQ(Owned(now, "ed", "Update"), (Json{{"f:data", {{"f:u", leaf}, {"f:v", leaf}}}}));
+  EXPECT_EQ(now["metadata"]["managedFields"][1]["time"], "2026-01-01T00:00:02Z");
+  EXPECT_EQ(Owned(now, "one"), (Json{{"f:data", {{"f:y", leaf}}}}));
+  EXPECT_TRUE(Owned(now, "no", "Update").is_null()) << "who only takes away owns nothing";
+}
+
+// managedFields that a client sends are taken where they can be: of the main resource, well-formed.
+TEST_F(ApplyTest, AClientMayChangeWhoOwnsWhat) {
+  MustApply("widgets", Widget("a", 3), "one");
+  MustApply("widgets", Widget("a", 3), "two");
+  Json object = Get("widgets", "a");
+  const Json both = object["metadata"]["managedFields"];
+  ASSERT_EQ(both.size(), 2U);
+  const auto patched = [&](const Json& managed, const std::string& subresource) {
+    const auto answer = Patch("widgets", "a", PatchKind::kMerge,
+                              {{"metadata", {{"managedFields", managed}}}}, subresource);
+    EXPECT_TRUE(answer.ok()) << answer.error().message;
+    return Get("widgets", "a")["metadata"]["managedFields"];
+  };
+  Json wrong = both;
+  wrong[0]["operation"] = "Eat";
+  EXPECT_EQ(patched(wrong, ""), both);
+  EXPECT_EQ(patched(Json::array(), ""), both);
+  EXPECT_EQ(patched(Json::array({Json::object()}), "status"), both);
+  EXPECT_EQ(patched(Json::array({both[0]}), "status"), both);
+  EXPECT_EQ(patched(Json::array({both[0]}), ""), Json::array({both[0]}));
+  EXPECT_TRUE(patched(Json::array({Json::object()}), "").is_null());
+}
+
+TEST_F(ApplyTest, ListsComeInTheOrderOfWhoAppliedLast) {
+  const auto with = [](const std::vector<std::string>& names) {
+    Json account = {{"metadata", {{"name", "s"}}}};
+    for (const std::string& name : names) account["secrets"].push_back({{"name", name}});
+    return account;
+  };
+  const auto order = [](const Json& account) {
+    std::string names;
+    for (const Json& entry : account["secrets"]) names += GetString(entry, "name");
+    return names;
+  };
+  EXPECT_EQ(order(MustApply("serviceaccounts", with({"A", "B", "C"}), "one")), "ABC");
+  EXPECT_EQ(order(MustApply("serviceaccounts", with({"C", "A"}), "two")), "BCA");
+  EXPECT_EQ(order(MustApply("serviceaccounts", with({"D", "A", "E"}), "three")), "BCDAE");
+}
+
+TEST_F(ApplyTest, WhatIsEmptyTakesAwayWhatWasInIt) {
+  MustApply("configmaps", ConfigMap("a", {{"x", "1"}, {"y", "1"}}), "one");
+  ASSERT_TRUE(
+      Patch("configmaps", "a", PatchKind::kMerge, {{"data", {{"u", "1"}}}}, "", By("editor")).ok());
+  MustApply("configmaps", ConfigMap("a", {{"y", "1"}}), "two");
+  const Json left = MustApply("configmaps", ConfigMap("a"), "one");
+  EXPECT_EQ(left["data"], (Json{{"u", "1"}, {"y", "1"}}));
+  Json held = {{"metadata", {{"name", "p"}, {"finalizers", {"x.io/a"}}}}};
+  MustApply("configmaps", held, "one");
+  held["metadata"]["finalizers"] = Json::array();
+  EXPECT_TRUE(At(MustApply("configmaps", held, "one"), {"metadata", "finalizers"}).empty());
 }
 
 TEST_F(ApplyTest, ACreateOwnsItsFieldsAndContainers) {
@@ -211,6 +242,33 @@ TEST_F(ApplyTest, KubectlTakesOverFromItsOwnClientSideApply) {
               HasSubstr("\"x\":\"2\""));
 }
 
+TEST_F(ApplyTest, KubectlTakesOverNothingElse) {
+  const char* const annotation = "kubectl.kubernetes.io/last-applied-configuration";
+  for (const std::string last :
+       {"", "[1]", "{", R"({"data":{"y":"1"}})", R"({"data":{"x":"0"}})"}) {
+    Json map = ConfigMap("a", {{"x", "1"}});
+    map["metadata"]["annotations"] = {{annotation, last}};
+    ASSERT_TRUE(Create("configmaps", map, By("kubectl-client-side-apply")).ok());
+    EXPECT_EQ(Apply("configmaps", ConfigMap("a", {{"x", "2"}}), "kubectl").error().code, 409)
+        << last;
+    // Somebody else's apply leaves the annotation as it is.
+    const Json others = MustApply("configmaps", ConfigMap("a", {{"x", "2"}}), "other", true);
+    EXPECT_EQ(others["metadata"]["annotations"][annotation], last);
+    // Its own text is not in the text.
+    Json config = ConfigMap("a", {{"x", "2"}});
+    config["metadata"]["annotations"] = {{annotation, "old"}, {"mine", "1"}};
+    const Json own = MustApply("configmaps", config, "kubectl", true);
+    const std::string text = own["metadata"]["annotations"][annotation].get<std::string>();
+    EXPECT_THAT(text, HasSubstr("mine"));
+    EXPECT_THAT(text, testing::Not(HasSubstr(annotation)));
+    ASSERT_TRUE(Delete("configmaps", "a").ok());
+  }
+  MustApply("configmaps", ConfigMap("a", {{"x", "1"}}), "other");
+  EXPECT_FALSE(
+      MustApply("configmaps", ConfigMap("a", {{"y", "1"}}), "kubectl")["metadata"].contains(
+          "annotations"));
+}
+
 TEST_F(ApplyTest, WhatCannotBeOwnedIsRefused) {
   Json config = Widget("a", 1);
   config["spec"]["sise"] = 1;
@@ -228,39 +286,24 @@ TEST_F(ApplyTest, WhatCannotBeOwnedIsRefused) {
 }
 
 TEST_F(ApplyTest, TheOldestManagersBecomeOne) {
-  ASSERT_TRUE(Create("configmaps", ConfigMap("a", {{"k", "0"}}), By("m")).ok());
-  for (int i = 0; i < 12; ++i) {
+  MustApply("configmaps", ConfigMap("a", {{"applied", "1"}}), "applier");
+  for (int i = 0; i < 13; ++i) {
     clock_.Advance(std::chrono::seconds(1));
     const std::string name = "m" + std::to_string(i);
     ASSERT_TRUE(
         Patch("configmaps", "a", PatchKind::kMerge, {{"data", {{name, "1"}}}}, "", By(name)).ok());
+    // Ten by update stay as they are, and who applies is none of them.
+    EXPECT_EQ(Get("configmaps", "a")["metadata"]["managedFields"].size(),
+              std::min<size_t>(static_cast<size_t>(i) + 1, kMaxUpdateManagers) + 1);
+    EXPECT_EQ(i < 10, Owned(Get("configmaps", "a"), "ancient-changes", "Update").is_null()) << i;
   }
   const Json now = Get("configmaps", "a");
-  EXPECT_EQ(now["metadata"]["managedFields"].size(), kMaxUpdateManagers);
-  EXPECT_FALSE(Owned(now, "ancient-changes", "Update").is_null());
-  EXPECT_FALSE(Owned(now, "m11", "Update").is_null());
-}
-
-TEST(FieldSets, OnlyTheFourFormsOfElements) {
-  EXPECT_TRUE(IsFieldSet({{"f:a", {{".", Json::object()}, {"k:{\"n\":1}", Json::object()}}}}));
-  EXPECT_TRUE(IsFieldSet({{"v:\"x\"", Json::object()}, {"i:0", Json::object()}}));
-  EXPECT_FALSE(IsFieldSet({{"a", Json::object()}}));
-  EXPECT_FALSE(IsFieldSet({{"f:a", 1}}));
-  EXPECT_FALSE(IsFieldSet({{"k:x", Json::object()}}));
-  EXPECT_FALSE(IsFieldSet(Json::array()));
-  Json deep = Json::object();
-  for (int i = 0; i < 200; ++i) deep = Json{{"f:a", std::move(deep)}};
-  EXPECT_FALSE(IsFieldSet(deep));
-}
-
-TEST(FieldSets, Arithmetic) {
   const Json leaf = Json::object();
-  const Json a = {{"f:x", {{".", leaf}, {"f:y", leaf}}}, {"f:z", leaf}};
-  const Json b = {{"f:x", leaf}};
-  EXPECT_EQ(Difference(a, b), (Json{{"f:x", {{"f:y", leaf}}}, {"f:z", leaf}}));
-  EXPECT_EQ(Intersection(a, b), b);
-  EXPECT_EQ(Union(Difference(a, b), b), a);
-  EXPECT_EQ(Difference(a, a), Json::object());
+  EXPECT_EQ(Owned(now, "ancient-changes", "Update"),
+            (Json{{"f:data", {{"f:m0", leaf}, {"f:m1", leaf}, {"f:m2", leaf}, {"f:m3", leaf}}}}));
+  EXPECT_FALSE(Owned(now, "m4", "Update").is_null());
+  EXPECT_FALSE(Owned(now, "m12", "Update").is_null());
+  EXPECT_FALSE(Owned(now, "applier").is_null());
 }
 
 }  // namespace

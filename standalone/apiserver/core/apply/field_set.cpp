@@ -105,6 +105,12 @@ void AddNode(Json* parent, std::string element, bool in_set, Json below) {
 }
 
 Json Union(const Json& a, const Json& b) { return Combine(a, b, true, true, true); }
+Json UnionOf(std::span<const Json* const> sets) {
+  if (sets.empty()) return Json::object();
+  if (sets.size() == 1) return *sets[0];
+  const size_t half = sets.size() / 2;
+  return Union(UnionOf(sets.first(half)), UnionOf(sets.subspan(half)));
+}
 Json Difference(const Json& a, const Json& b) { return Combine(a, b, true, false, false); }
 Json Intersection(const Json& a, const Json& b) { return Combine(a, b, false, false, true); }
 

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <functional>
+#include <span>
 #include <string>
 
 #include "common/base/json.h"
@@ -22,6 +23,8 @@ namespace envicutor::standalone {
 void AddNode(Json* parent, std::string element, bool in_set, Json below);
 
 [[nodiscard]] Json Union(const Json& a, const Json& b);
+// Of any number, none of them null: each path is looked at a few times, however many there are.
+[[nodiscard]] Json UnionOf(std::span<const Json* const> sets);
 // Path by path: a path that is taken away does not take those below it with it.
 [[nodiscard]] Json Difference(const Json& a, const Json& b);
 [[nodiscard]] Json Intersection(const Json& a, const Json& b);

@@ -4,6 +4,7 @@
 
 #include "standalone/apiserver/core/apply/field_set.h"
 #include "standalone/apiserver/core/apply/ownership.h"
+#include "standalone/apiserver/core/object.h"
 
 namespace envicutor::standalone {
 namespace {
@@ -60,16 +61,22 @@ Json WriteManaged(Managed managed) {
 
 bool SameButTimes(const Json& a, const Json& b) {
   if (a.size() != b.size() || a.type() != b.type()) return false;
-  const auto same = [](Json left, Json right) {
-    left.erase("time");
-    right.erase("time");
-    return left == right;
-  };
   if (!a.is_array()) return a == b;
+  const auto same = [](const Json& left, const Json& right) {
+    return left.is_object() && right.is_object() ? SameBut({"time"}, left, right) : left == right;
+  };
+  if (std::equal(a.begin(), a.end(), b.begin(), same)) return true;
   // The order follows the times: each has its partner anywhere.
-  return std::all_of(a.begin(), a.end(), [&](const Json& left) {
-    return std::any_of(b.begin(), b.end(), [&](const Json& right) { return same(left, right); });
-  });
+  const auto sorted = [](const Json& entries) {
+    std::vector<std::string> texts;
+    for (Json entry : entries) {
+      if (entry.is_object()) entry.erase("time");
+      texts.push_back(DumpJson(entry));
+    }
+    std::sort(texts.begin(), texts.end());
+    return texts;
+  };
+  return sorted(a) == sorted(b);
 }
 
 }  // namespace envicutor::standalone

@@ -97,8 +97,8 @@ void Prune(Json* object, const Json& last, const Json& owned, const Shape& shape
     if (was == nullptr) return true;
     const Json* owner = child(owned, element);
     if (owner != nullptr) {
-      // Atoms have nothing below them.
-      if (value->is_structured() && !owner->empty()) (void)PruneBelow(value, *was, *owner, below);
+      // Owned itself, as what is applied empty is: what was in it goes all the same.
+      if (value->is_structured()) (void)PruneBelow(value, *was, *owner, below);
       return true;
     }
     // A field above others that were applied is taken for applied itself.

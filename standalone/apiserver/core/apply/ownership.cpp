@@ -230,9 +230,9 @@ ApiResult<Applied> OwnApply(const ResourceInfo& resource, const Json* live, cons
   Applied out;
   out.object = live == nullptr ? config : Merge(*live, config, shape);
   if (!last.empty()) {
-    Json owned = mine.fields;
-    for (const ManagedEntry& entry : managed) owned = Union(owned, entry.fields);
-    Prune(&out.object, last, owned, shape);
+    std::vector<const Json*> owned = {&mine.fields};
+    for (const ManagedEntry& entry : managed) owned.push_back(&entry.fields);
+    Prune(&out.object, last, UnionOf(owned), shape);
   }
   const Json blank = Blank(resource);
   Differences changed = Compare(live == nullptr ? &blank : live, out.object, shape);
@@ -241,12 +241,9 @@ ApiResult<Applied> OwnApply(const ResourceInfo& resource, const Json* live, cons
   }
   const Json own = Union(changed.added, changed.modified);
   std::vector<Conflict> conflicts;
-  Json in_conflict = Json::object();
   for (const ManagedEntry& entry : managed) {
-    Json fields_of_both = Intersection(entry.fields, own);
-    if (fields_of_both.empty()) continue;
-    in_conflict = Union(in_conflict, fields_of_both);
-    conflicts.push_back({&entry, std::move(fields_of_both)});
+    if (Intersect(entry.fields, own))
+      conflicts.push_back({&entry, Intersection(entry.fields, own)});
   }
   if (!conflicts.empty() && !force) {
     if (writer.manager == kKubectl && live != nullptr) {
@@ -259,7 +256,10 @@ ApiResult<Applied> OwnApply(const ResourceInfo& resource, const Json* live, cons
     if (!conflicts.empty()) return ConflictsError(conflicts);
   }
   for (ManagedEntry& entry : managed) {
-    entry.fields = Difference(Difference(entry.fields, in_conflict), changed.removed);
+    // What others have is not built again.
+    for (const Json* taken : {&own, static_cast<const Json*>(&changed.removed)}) {
+      if (Intersect(entry.fields, *taken)) entry.fields = Difference(entry.fields, *taken);
+    }
   }
   managed.push_back(std::move(mine));
   DropEmpty(&managed);

@@ -77,6 +77,9 @@ Result<std::shared_ptr<Engine>> Engine::Make(const SandboxOptions& options) {
       [self](uint64_t generation, const Request& request, std::span<const int> fds) {
         return self->spawner_->Send(generation, request, {}, fds);
       },
+      [self](uint64_t generation, const Request& request, std::span<const int> fds) {
+        return self->spawner_->SendNow(generation, request, {}, fds);
+      },
       std::min(static_cast<size_t>(options.slots), kMaxSpareBoxes),
       [self](Request* request) {
         ENVICUTOR_ASSIGN(request->uid, self->TakeUid());

@@ -7,8 +7,10 @@
 
 namespace envicutor::agent::native {
 
-SpareBoxes::SpareBoxes(Send send, size_t keep, Assign assign, GiveBackUid give_back_uid)
+SpareBoxes::SpareBoxes(Send send, Send send_now, size_t keep, Assign assign,
+                       GiveBackUid give_back_uid)
     : send_(std::move(send)),
+      send_now_(std::move(send_now)),
       keep_(keep),
       assign_(std::move(assign)),
       give_back_uid_(std::move(give_back_uid)) {}
@@ -30,7 +32,8 @@ bool SpareBoxes::Expect(uint64_t generation) {
   return true;
 }
 
-std::optional<SpareBoxes::Asked> SpareBoxes::Pick(uint64_t generation, const Request& size) {
+std::optional<SpareBoxes::Asked> SpareBoxes::Pick(uint64_t generation, const Request& size,
+                                                  std::optional<Asked>* in_the_way) {
   const std::lock_guard lock(mutex_);
   if (!Expect(generation)) return std::nullopt;
   const auto found = std::find_if(asked_.begin(), asked_.end(), [&](const Asked& asked) {
@@ -39,7 +42,7 @@ std::optional<SpareBoxes::Asked> SpareBoxes::Pick(uint64_t generation, const Req
   if (found == asked_.end()) {
     if (asked_.size() < keep_) return std::nullopt;
     // Sizes that nobody wants any more make room.
-    Drop(generation, asked_.front());
+    *in_the_way = std::move(asked_.front());
     asked_.pop_front();
     return std::nullopt;
   }
@@ -49,7 +52,9 @@ std::optional<SpareBoxes::Asked> SpareBoxes::Pick(uint64_t generation, const Req
 }
 
 std::optional<SpareBox> SpareBoxes::Take(uint64_t generation, const Request& size) {
-  const std::optional<Asked> asked = Pick(generation, size);
+  std::optional<Asked> in_the_way;
+  const std::optional<Asked> asked = Pick(generation, size, &in_the_way);
+  if (in_the_way) Drop(generation, *in_the_way);
   if (!asked) return std::nullopt;
   // Without the mutex: nobody waits for another's box.
   Result<UniqueFd> top = ReceiveReply(asked->reply.get());
@@ -71,7 +76,8 @@ void SpareBoxes::Refill(uint64_t generation, const Request& size) {
   if (!assign_(&asked.request).ok()) return;
   asked.request.flags |= kReplyOnFd;
   const int fds[] = {sockets->theirs.get()};
-  if (!send_(generation, asked.request, fds).ok()) {
+  // Whoever calls this has a program that runs, and is to watch it.
+  if (!send_now_(generation, asked.request, fds).ok()) {
     give_back_uid_(asked.request.uid);
     return;
   }
@@ -79,10 +85,13 @@ void SpareBoxes::Refill(uint64_t generation, const Request& size) {
 }
 
 bool SpareBoxes::DropOne() {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   if (asked_.empty()) return false;
-  Drop(generation_, asked_.front());
+  const Asked dropped = std::move(asked_.front());
   asked_.pop_front();
+  const uint64_t generation = generation_;
+  lock.unlock();
+  Drop(generation, dropped);
   return true;
 }
 

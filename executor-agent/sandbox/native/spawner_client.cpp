@@ -9,9 +9,12 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <optional>
 #include <vector>
 
 #include "common/base/log.h"
@@ -75,6 +78,18 @@ Result<pid_t> SpawnProgram(int program, int socket) {
   return pid;
 }
 
+// Until the spawner has read some of what is on the way, or has ended. False after `deadline`.
+bool AwaitRoom(int socket, std::chrono::steady_clock::time_point deadline) {
+  constexpr int kLookMillis = 50;  // without a descriptor
+  const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
+      deadline - std::chrono::steady_clock::now());
+  if (left.count() <= 0) return false;
+  const auto most = static_cast<int>(left.count());
+  pollfd wait{socket, POLLOUT, 0};
+  (void)::poll(&wait, 1, socket < 0 ? std::min(most, kLookMillis) : most);
+  return true;
+}
+
 }  // namespace
 
 SpawnerClient::SpawnerClient(std::string hello, const cgroup::Group* parent)
@@ -106,10 +121,6 @@ Status SpawnerClient::Start() {
   End();
   ENVICUTOR_ASSIGN(ReplySockets sockets, MakeReplySockets());
   socket_ = std::move(sockets.ours);
-  const timeval wait{kReplySeconds, 0};
-  if (::setsockopt(socket_.get(), SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait)) != 0) {
-    return ErrnoStatus(errno, "set up the spawner's socket");
-  }
   // Not 3 itself: dup2 onto the same number would leave O_CLOEXEC set.
   UniqueFd theirs(::fcntl(sockets.theirs.get(), F_DUPFD_CLOEXEC, 10));
   sockets.theirs.reset();
@@ -156,15 +167,53 @@ Result<uint64_t> SpawnerClient::EnsureRunning() {
   return generation_;
 }
 
+Result<int> SpawnerClient::Deliver(uint64_t generation, const Request& request,
+                                   std::string_view payload, std::span<const int> fds) {
+  std::optional<std::chrono::steady_clock::time_point> deadline;
+  for (;;) {
+    UniqueFd full;
+    {
+      const std::lock_guard lock(mutex_);
+      if (!socket_.valid() || generation != generation_)
+        return Unavailable("the spawner was restarted");
+      const Status sent = SendOne(request, payload, fds);
+      if (sent.ok()) return socket_.get();
+      if (sent.code() != Code::kResourceExhausted) return sent;
+      // Of our own: whoever ends the spawner meanwhile closes the other.
+      full = UniqueFd(::fcntl(socket_.get(), F_DUPFD_CLOEXEC, 0));
+    }
+    const auto now = std::chrono::steady_clock::now();
+    if (!deadline) deadline = now + std::chrono::seconds(kReplySeconds);
+    if (AwaitRoom(full.get(), *deadline)) continue;
+    const std::lock_guard lock(mutex_);
+    if (generation == generation_) broken_ = true;
+    return Unavailable("the spawner does not read");
+  }
+}
+
 Status SpawnerClient::Send(uint64_t generation, const Request& request, std::string_view payload,
                            std::span<const int> fds) {
+  return Sent(generation, Deliver(generation, request, payload, fds).status());
+}
+
+Status SpawnerClient::SendNow(uint64_t generation, const Request& request, std::string_view payload,
+                              std::span<const int> fds) {
   Status sent;
   {
     const std::lock_guard lock(mutex_);
     if (!socket_.valid() || generation != generation_)
       return Unavailable("the spawner was restarted");
     sent = SendOne(request, payload, fds);
-    if (!broken_) return sent;
+  }
+  return Sent(generation, sent);
+}
+
+// Ends the spawner where it does not serve any more.
+Status SpawnerClient::Sent(uint64_t generation, const Status& sent) {
+  if (sent.ok()) return sent;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!broken_ || generation != generation_) return sent;
   }
   const std::scoped_lock lock(calls_, mutex_);
   if (generation == generation_) EndIfBroken(sent);
@@ -174,20 +223,12 @@ Status SpawnerClient::Send(uint64_t generation, const Request& request, std::str
 Result<UniqueFd> SpawnerClient::Call(uint64_t generation, const Request& request,
                                      std::string_view payload, std::span<const int> fds) {
   const std::lock_guard call(calls_);
-  int socket = -1;
-  Status sent;
-  {
-    const std::lock_guard lock(mutex_);
-    if (!socket_.valid() || generation != generation_)
-      return Unavailable("the spawner was restarted");
-    sent = SendOne(request, payload, fds);
-    socket = socket_.get();
-  }
-  Result<UniqueFd> result = sent.ok() ? ReceiveReply(socket) : Result<UniqueFd>(sent);
+  const Result<int> socket = Deliver(generation, request, payload, fds);
+  Result<UniqueFd> result = socket.ok() ? ReceiveReply(*socket) : Result<UniqueFd>(socket.status());
   if (result.status().code() == Code::kUnavailable) {  // dead or deaf
     const std::lock_guard lock(mutex_);
-    broken_ = true;
-    EndIfBroken(result.status());
+    if (socket.ok()) broken_ = true;
+    if (generation == generation_) EndIfBroken(result.status());
   }
   return result;
 }
@@ -218,9 +259,10 @@ Status SpawnerClient::SendOne(const Request& request, std::string_view payload,
     part->cmsg_len = CMSG_LEN(sizeof(int) * fds.size());
     std::memcpy(CMSG_DATA(part), fds.data(), sizeof(int) * fds.size());
   }
-  while (::sendmsg(socket_.get(), &header, MSG_NOSIGNAL) < 0) {
+  while (::sendmsg(socket_.get(), &header, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
     if (errno == EINTR) continue;
-    broken_ = true;  // EAGAIN, too: it has not read for kReplySeconds
+    if (errno == EAGAIN) return ResourceExhausted("the spawner does not read now");
+    broken_ = true;
     return Unavailable(std::string("send to the spawner: ") + std::strerror(errno));
   }
   return OkStatus();

@@ -14,7 +14,8 @@
 
 namespace envicutor::agent::native {
 
-// Thread-safe; one Call at a time is on the way, and no Send waits for its reply.
+// Thread-safe; one Call at a time is on the way, and no Send waits for its reply. Who waits because
+// the spawner does not read holds up nobody else.
 class SpawnerClient {
  public:
   // `hello` is the payload of kHello. `parent`: where the spawner gets a group of its own
@@ -30,9 +31,13 @@ class SpawnerClient {
   [[nodiscard]] Result<uint64_t> EnsureRunning();
 
   // Sends a request that has no reply, if spawner `generation` still serves. Unavailable: it does
-  // not serve any more and never sees the request.
+  // not serve any more and never sees the request. While it does not read, this waits for it, for
+  // at most kReplySeconds; then it is ended.
   [[nodiscard]] Status Send(uint64_t generation, const Request& request, std::string_view payload,
                             std::span<const int> fds);
+  // The same without the wait. ResourceExhausted: it does not read now and never sees the request.
+  [[nodiscard]] Status SendNow(uint64_t generation, const Request& request,
+                               std::string_view payload, std::span<const int> fds);
   // Does the request and gives the descriptor of its reply, if spawner `generation` still serves.
   // Unavailable: it does not serve any more. Other errors are the spawner's own: the step and
   // errno.
@@ -45,7 +50,11 @@ class SpawnerClient {
   [[nodiscard]] Status Start();
   void EndIfBroken(const Status& why);
   void End();
-  // mutex_ held:
+  // None held. Gives the socket that it went to; where that failed EndIfBroken is to follow.
+  [[nodiscard]] Result<int> Deliver(uint64_t generation, const Request& request,
+                                    std::string_view payload, std::span<const int> fds);
+  Status Sent(uint64_t generation, const Status& sent);
+  // mutex_ held, so this never waits. ResourceExhausted: there is no room now.
   [[nodiscard]] Status SendOne(const Request& request, std::string_view payload,
                                std::span<const int> fds);
 

@@ -7,7 +7,9 @@
 
 #include <array>
 #include <chrono>
+#include <condition_variable>
 #include <cstring>
+#include <functional>
 #include <future>
 #include <map>
 #include <mutex>
@@ -36,6 +38,7 @@ class Spawner {
   Status Send(uint64_t generation, const Request& request, std::span<const int> fds) {
     const std::lock_guard lock(mutex_);
     if (generation != generation_) return Unavailable("the spawner was restarted");
+    if (!reads_) return ResourceExhausted("does not read now");
     if (request.op == Op::kDropBox) {
       dropped_.push_back(request.id);
     } else {
@@ -44,6 +47,26 @@ class Spawner {
       replies_[request.id] = UniqueFd(::fcntl(fds.front(), F_DUPFD_CLOEXEC, 0));
     }
     return OkStatus();
+  }
+  // Send that waits until it reads.
+  Status SendAndWait(uint64_t generation, const Request& request, std::span<const int> fds) {
+    {
+      std::unique_lock lock(mutex_);
+      ++waiting_;
+      changed_.notify_all();
+      changed_.wait(lock, [this] { return reads_; });
+      --waiting_;
+    }
+    return Send(generation, request, fds);
+  }
+  void Read(bool reads) {
+    const std::lock_guard lock(mutex_);
+    reads_ = reads;
+    changed_.notify_all();
+  }
+  void AwaitWaiting() {
+    std::unique_lock lock(mutex_);
+    EXPECT_TRUE(changed_.wait_for(lock, kPatience, [this] { return waiting_ > 0; }));
   }
   // With /dev/null for the box's top folder unless that is lost, or with `error`.
   void Answer(uint64_t id, int error = 0, bool lost = false) {
@@ -92,6 +115,9 @@ class Spawner {
 
  private:
   mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  bool reads_ = true;
+  int waiting_ = 0;
   uint64_t generation_ = 1;
   std::vector<Request> asked_;
   std::vector<uint64_t> dropped_;
@@ -113,6 +139,9 @@ class SpareBoxesTest : public ::testing::Test {
   uint64_t next_id_ = 1;
   Spawner spawner_;
   SpareBoxes spares_{[this](uint64_t generation, const Request& request, std::span<const int> fds) {
+                       return spawner_.SendAndWait(generation, request, fds);
+                     },
+                     [this](uint64_t generation, const Request& request, std::span<const int> fds) {
                        return spawner_.Send(generation, request, fds);
                      },
                      2,
@@ -206,6 +235,42 @@ TEST_F(SpareBoxesTest, OneIsGivenUpForItsUser) {
   EXPECT_FALSE(spares_.DropOne());
   EXPECT_EQ(spawner_.dropped(), std::vector<uint64_t>{1});
   EXPECT_EQ(free_uids(), kUids);
+}
+
+// Whoever asks for one has a program to watch.
+TEST_F(SpareBoxesTest, OneThatCannotBeAskedForNowIsNotWaitedFor) {
+  spawner_.Read(false);
+  spares_.Refill(1, Size(100));
+  EXPECT_EQ(free_uids(), kUids);
+  spawner_.Read(true);
+  EXPECT_FALSE(spares_.Take(1, Size(100)));
+  spares_.Refill(1, Size(100));
+  EXPECT_EQ(spawner_.asked().size(), 1U);
+}
+
+// Who drops one waits until the spawner reads; nobody else does.
+TEST_F(SpareBoxesTest, WhoDropsOneHoldsUpNobody) {
+  const auto take_of_another_size = [this] { return spares_.Take(1, Size(200)).has_value(); };
+  const auto drop_one = [this] { return spares_.DropOne(); };
+  for (const std::function<bool()>& drops :
+       {std::function(take_of_another_size), std::function(drop_one)}) {
+    spares_.Refill(1, Size(100));
+    spares_.Refill(1, Size(100));
+    spawner_.Answer(spawner_.asked().back().id);
+    spawner_.Read(false);
+    auto dropped = std::async(std::launch::async, drops);
+    spawner_.AwaitWaiting();
+    auto other = std::async(std::launch::async, [this] {
+      spares_.Refill(1, Size(100));
+      return spares_.Take(1, Size(100)).has_value();
+    });
+    EXPECT_EQ(other.wait_for(kPatience), std::future_status::ready);
+    spawner_.Read(true);
+    EXPECT_TRUE(other.get());
+    dropped.get();
+  }
+  EXPECT_EQ(spawner_.dropped().size(), 2U);
+  EXPECT_EQ(free_uids(), kUids - 2) << "the takers'";
 }
 
 TEST_F(SpareBoxesTest, WithoutAUserNoneIsAskedFor) {

@@ -54,16 +54,24 @@ class SpawnerClientTest : public ::testing::Test {
     request.inodes = 64;
     return request;
   }
-  // Until the thread waits for a message.
-  static void AwaitReceive(pid_t thread) {
+  // Sends while there is room; how that ends.
+  Status Fill(const Request& request) {
+    constexpr int kMost = 100'000;
+    Status sent;
+    for (int i = 0; i < kMost && sent.ok(); ++i)
+      sent = client_->SendNow(generation_, request, {}, {});
+    return sent;
+  }
+  // Until the thread is in that system call.
+  static void Await(long call_number, pid_t thread) {
     const auto deadline = std::chrono::steady_clock::now() + kPatience;
     long number = -1;
-    while (number != SYS_recvmsg && std::chrono::steady_clock::now() < deadline) {
+    while (number != call_number && std::chrono::steady_clock::now() < deadline) {
       std::ifstream call("/proc/self/task/" + std::to_string(thread) + "/syscall");
       if (!(call >> number)) number = -1;  // "running"
       std::this_thread::yield();
     }
-    EXPECT_EQ(number, SYS_recvmsg);
+    EXPECT_EQ(number, call_number);
   }
 
   std::string hub_ = "/tmp/envicutor-spawner-test-XXXXXX";
@@ -78,7 +86,7 @@ TEST_F(SpawnerClientTest, WhoSendsDoesNotWaitForAnothersReply) {
     caller.set_value(static_cast<pid_t>(::syscall(SYS_gettid)));
     return client_->Call(generation_, Box(1), {}, {});
   });
-  AwaitReceive(caller.get_future().get());
+  Await(SYS_recvmsg, caller.get_future().get());
   auto send = std::async(std::launch::async, [&] {
     Request request;
     request.op = Op::kDropBox;
@@ -92,6 +100,47 @@ TEST_F(SpawnerClientTest, WhoSendsDoesNotWaitForAnothersReply) {
   ASSERT_TRUE(box.ok()) << box.status().ToString();
   EXPECT_EQ(::faccessat(box->get(), kBoxDir, F_OK, 0), 0);
   EXPECT_EQ(*send.get(), generation_);
+}
+
+// While it does not read there is room for so much; whoever waits then is the only one.
+TEST_F(SpawnerClientTest, WhoWaitsUntilItReadsHoldsUpNobody) {
+  ASSERT_EQ(::kill(client_->pid(), SIGSTOP), 0);
+  Request drop;
+  drop.op = Op::kDropBox;
+  drop.id = 7;
+  EXPECT_EQ(Fill(drop).code(), Code::kResourceExhausted);
+  std::promise<pid_t> sender;
+  auto send = std::async(std::launch::async, [&] {
+    sender.set_value(static_cast<pid_t>(::syscall(SYS_gettid)));
+    return client_->Send(generation_, drop, {}, {});
+  });
+  Await(SYS_poll, sender.get_future().get());
+  auto others = std::async(std::launch::async, [&] {
+    EXPECT_EQ(client_->SendNow(generation_, drop, {}, {}).code(), Code::kResourceExhausted);
+    return client_->EnsureRunning();
+  });
+  EXPECT_EQ(others.wait_for(kPatience), std::future_status::ready);
+  ASSERT_EQ(::kill(client_->pid(), SIGCONT), 0);
+  EXPECT_TRUE(send.get().ok());
+  EXPECT_EQ(*others.get(), generation_);
+  EXPECT_TRUE(client_->Call(generation_, Box(1), {}, {}).ok()) << "nothing is broken by it";
+  EXPECT_TRUE(client_->SendNow(generation_, drop, {}, {}).ok());
+}
+
+TEST_F(SpawnerClientTest, AnEndWhileSomebodyWaitsUntilItReadsIsUnavailable) {
+  ASSERT_EQ(::kill(client_->pid(), SIGSTOP), 0);
+  Request drop;
+  drop.op = Op::kDropBox;
+  EXPECT_EQ(Fill(drop).code(), Code::kResourceExhausted);
+  std::promise<pid_t> sender;
+  auto send = std::async(std::launch::async, [&] {
+    sender.set_value(static_cast<pid_t>(::syscall(SYS_gettid)));
+    return client_->Send(generation_, drop, {}, {});
+  });
+  Await(SYS_poll, sender.get_future().get());
+  ASSERT_EQ(::kill(client_->pid(), SIGKILL), 0);
+  EXPECT_EQ(send.get().code(), Code::kUnavailable);
+  EXPECT_EQ(*client_->EnsureRunning(), generation_ + 1);
 }
 
 TEST_F(SpawnerClientTest, ItsErrorsAreItsOwnAndItServesOn) {

@@ -186,6 +186,20 @@ TEST_F(ServerTest, ProtobufBodiesOfKubectlCreate) {
   EXPECT_EQ(made["metadata"]["name"], "team");
 }
 
+// Else each would be a line of the metrics, and memory, for ever.
+TEST_F(ServerTest, MethodsThatClientsMakeUpAreCountedAsOne) {
+  for (const char* method : {"FROB", "QUUX", "OPTIONS"}) {
+    EXPECT_GE(Send(method, kMaps).status, 400);
+  }
+  MustSend(200, "GET", kMaps);
+  const std::string metrics = Send("GET", "/metrics").body;
+  EXPECT_THAT(metrics, HasSubstr("{verb=\"OTHER\",resource=\"configmaps\",code=\"405\"} 3"));
+  EXPECT_THAT(metrics, HasSubstr("{verb=\"LIST\",resource=\"configmaps\",code=\"200\"} 1"));
+  for (const char* made_up : {"FROB", "QUUX", "OPTIONS"}) {
+    EXPECT_THAT(metrics, Not(HasSubstr(made_up)));
+  }
+}
+
 TEST_F(ServerTest, MethodsAndMediaTypesThatAreNotThere) {
   MustSend(405, "POST", "/api/v1/configmaps", ConfigMap("a"));
   MustSend(405, "PUT", kMaps, ConfigMap("a"));

@@ -12,6 +12,8 @@ MERGE, JSON_PATCH = "application/merge-patch+json", "application/json-patch+json
 STRATEGIC, APPLY = "application/strategic-merge-patch+json", "application/apply-patch+yaml"
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 PARTIAL = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+CRD = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+OURS = CRD + "/submissions.envicutor.io"
 RV = ("metadata", "resourceVersion")
 
 
@@ -32,6 +34,13 @@ def configmap(name, data=None, **metadata):
 def pod(name, **spec):
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
             "spec": {"containers": [{"name": "c", "image": "i"}], **spec}}
+
+
+def odd(plural):
+    return {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": plural + ".{ns}.io"},
+            "spec": {"group": "{ns}.io", "scope": "Namespaced", "names": {"plural": plural, "kind": "Odd"}, "versions": [
+                {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}]}}
 
 
 OWNED = {"kind": APPLY, "managed": True}
@@ -66,6 +75,12 @@ SCENARIOS = {
         ("healthz", "GET", "/healthz", None, {}),
         ("livez", "GET", "/livez", None, {}),
         ("version has a major", "GET", "/version", None, {"volatile": True}),
+        ("head of a list", "HEAD", CM, None, {}),
+        ("head of an object", "HEAD", CM + "/none", None, {}),
+        ("head of submissions", "HEAD", SUBM, None, {}),
+        ("a made-up method", "FROB", CM, None, {}),
+        ("a made-up method with a body", "FROB", CM + "/none", "{", {}),
+        ("a made-up method of submissions", "FROB", SUBM, None, {}),
     ],
     "create and validate": [
         ("create", "POST", SUBM, submission("a"), {"keep": {"rv": RV}}),
@@ -322,7 +337,39 @@ SCENARIOS = {
           "spec": {"group": "y.io", "scope": "Namespaced", "names": {"plural": "x", "kind": "X"}, "versions": [
               {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}]}}, {}),
     ],
+    "definitions": [
+        ("another kind", "PATCH", OURS, {"spec": {"names": {"kind": "Other"}}}, {"kind": MERGE}),
+        ("another scope", "PATCH", OURS, {"spec": {"scope": "Cluster"}}, {"kind": MERGE}),
+        ("both", "PATCH", OURS, {"spec": {"scope": "Cluster", "names": {"kind": "Other"}}}, {"kind": MERGE}),
+        ("conditions that are text", "PATCH", OURS + "/status", {"status": {"conditions": "abc"}},
+         {"kind": MERGE, "volatile": True}),
+        ("conditions that are no objects", "PATCH", OURS + "/status", {"status": {"conditions": ["abc", 5]}},
+         {"kind": MERGE, "volatile": True}),
+        ("a condition of wrong types", "PATCH", OURS + "/status", {"status": {"conditions": [{"type": "A", "status": 5}]}},
+         {"kind": MERGE, "volatile": True}),
+        ("a condition of no time", "PATCH", OURS + "/status",
+         {"status": {"conditions": [{"type": "A", "status": "True", "lastTransitionTime": "soon"}]}},
+         {"kind": MERGE, "volatile": True}),
+        ("stored versions that are text", "PATCH", OURS + "/status", {"status": {"storedVersions": "v7"}},
+         {"kind": MERGE, "volatile": True}),
+        ("create", "POST", CRD, odd("odds"), {"volatile": True}),
+        ("until it is established", "GET", CRD + "?fieldSelector=metadata.name=odds.{ns}.io", None,
+         {"watch": 2, "volatile": True}),
+        ("of the same kind", "POST", CRD, odd("evens"), {"volatile": True}),
+        ("a status that takes the names back", "PATCH", CRD + "/odds.{ns}.io/status",
+         {"status": {"conditions": [{"type": "Established", "status": "False", "reason": "No", "message": "no"}]}},
+         {"kind": MERGE}),
+        ("delete", "DELETE", CRD + "/odds.{ns}.io", None, {"volatile": True}),
+        ("delete the other", "DELETE", CRD + "/evens.{ns}.io", None, {"volatile": True}),
+    ],
     "server-side apply": [
+        ("apply a label", "PATCH", SUBM + "/own?fieldManager=gitops", submission("own", metadata={"labels": {"l": "1"}}),
+         {**OWNED, "keep": {"rv": RV}}),
+        ("a status that leaves it out", "PUT", SUBM + "/own/status?fieldManager=me",
+         {**submission("own", metadata={"resourceVersion": "{rv}"}), **RESULT}, {"managed": True, "keep": {"rv": RV}}),
+        ("a status that has another", "PUT", SUBM + "/own/status?fieldManager=me",
+         {**submission("own", metadata={"resourceVersion": "{rv}", "labels": {"m": "2"}}), **RESULT}, {"managed": True}),
+        ("take the label back", "PATCH", SUBM + "/own?fieldManager=gitops", submission("own"), OWNED),
         ("create", "PATCH", CM + "/ssa?fieldManager=one", configmap("ssa", {"a": "1"}), OWNED),
         ("same", "PATCH", CM + "/ssa?fieldManager=one", configmap("ssa", {"a": "1"}), OWNED),
         ("another's conflict", "PATCH", CM + "/ssa?fieldManager=two", configmap("ssa", {"a": "2"}), {"kind": APPLY}),

@@ -59,6 +59,9 @@ REASONS = {
     "deletion/no new finalizers": "the cause is listed twice there",
     "deletion/negative grace": "400 here; there it is looked at after the object, which is 404",
     "scale/scale below": "as a mistake of the Scale here, of the pool there",
+    "status codes/head of submissions": "405 here as for built-in kinds, a GET without its body there",
+    "definitions/a status that takes the names back": "whether names are accepted is the server's to say: a status that "
+    "says otherwise does not take the kind out of service here",
     "discovery/resources": DISCOVERY,
     "discovery/a bad crd": "the path names the version here; the same for all versions there",
     "kubectl/explain the pool": "metadata is explained in fewer words",

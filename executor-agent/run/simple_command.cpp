@@ -9,6 +9,7 @@ namespace {
 
 constexpr size_t kMaxWords = 64;
 constexpr size_t kMaxPaths = 64;
+constexpr std::string_view kBox = "/box";  // where every stage starts
 constexpr std::string_view kBlanks = " \t\n";
 constexpr std::string_view kAllArguments = "\"$@\"";
 
@@ -37,28 +38,29 @@ std::optional<std::vector<std::string_view>> Words(std::string_view script) {
 
 // Variables that bash reads, sets or takes away, other than those it passes on as they are.
 bool ChangesBash(std::string_view name, std::string_view value) {
-  constexpr std::array kNames = {
-      std::string_view("_"),          std::string_view("SHLVL"),
-      std::string_view("OLDPWD"),     std::string_view("IFS"),
-      std::string_view("SHELLOPTS"),  std::string_view("POSIXLY_CORRECT"),
-      std::string_view("UID"),        std::string_view("EUID"),
-      std::string_view("PPID"),       std::string_view("RANDOM"),
-      std::string_view("SRANDOM"),    std::string_view("SECONDS"),
-      std::string_view("LINENO"),     std::string_view("GROUPS"),
-      std::string_view("DIRSTACK"),   std::string_view("FUNCNAME"),
-      std::string_view("PIPESTATUS"), std::string_view("OPTIND"),
-      std::string_view("OPTERR"),     std::string_view("OPTARG"),
-      std::string_view("EXECIGNORE"), std::string_view("FUNCNEST"),
-      std::string_view("LANGUAGE")};
+  constexpr std::string_view kNames =
+      " _ SHLVL OLDPWD IFS PS1 PS2 PS4 SHELLOPTS POSIXLY_CORRECT POSIX_PEDANTIC UID EUID PPID "
+      "RANDOM"
+      " SRANDOM SECONDS LINENO GROUPS DIRSTACK FUNCNAME PIPESTATUS OPTIND OPTERR OPTARG EXECIGNORE"
+      " FUNCNEST LANGUAGE SSH_CLIENT SSH2_CLIENT ";
   constexpr std::array kPrefixes = {std::string_view("BASH"), std::string_view("EPOCH"),
                                     std::string_view("COMP"), std::string_view("HIST")};
   // bash warns of a locale that is not there.
   if (name == "LANG" || name.starts_with("LC_")) {
     return value != "C" && value != "POSIX" && value != "C.UTF-8";
   }
-  return std::find(kNames.begin(), kNames.end(), name) != kNames.end() ||
+  return kNames.find(' ' + std::string(name) + ' ') != std::string_view::npos ||
          std::any_of(kPrefixes.begin(), kPrefixes.end(),
                      [name](std::string_view prefix) { return name.starts_with(prefix); });
+}
+
+// What bash's exec makes of a path: an absolute one, which a script finds in its $0. Nothing where
+// that is not simply the folder and the path.
+std::optional<std::string> FullPath(std::string_view path) {
+  if (path.starts_with('/')) return std::string(path);
+  if (path.starts_with("./")) path.remove_prefix(2);
+  if (path.empty() || path.starts_with('/') || path.starts_with('.')) return std::nullopt;
+  return std::string(kBox) + '/' + std::string(path);
 }
 
 // Where a name without a slash is looked for, in order. None: PATH is absent, or a folder of it
@@ -74,8 +76,9 @@ std::vector<std::string> Candidates(std::string_view name, const std::vector<std
       const std::string_view folder = rest.substr(0, colon);
       more = colon != std::string_view::npos;
       if (more) rest = rest.substr(colon + 1);
-      if (!folder.starts_with('/') || paths.size() == kMaxPaths) return {};
-      paths.push_back(std::string(folder) + '/' + std::string(name));
+      if (!folder.starts_with('/') || folder.ends_with("//") || paths.size() == kMaxPaths)
+        return {};
+      paths.push_back(std::string(folder) + (folder.ends_with('/') ? "" : "/") + std::string(name));
     }
   }
   return paths;
@@ -113,8 +116,10 @@ std::optional<DirectStart> SimpleCommand(std::string_view script,
   // What bash gives its child besides.
   direct.env.emplace_back("SHLVL=0");
   if (program.find('/') != std::string_view::npos) {
-    direct.paths.emplace_back(program);
-    if (!exec) direct.env.push_back("_=" + std::string(program));
+    const std::optional<std::string> path = exec ? FullPath(program) : std::string(program);
+    if (!path) return std::nullopt;
+    direct.paths.push_back(*path);
+    if (!exec) direct.env.push_back("_=" + *path);
   } else {
     // Without exec it may be one of the shell's own.
     if (!exec) return std::nullopt;

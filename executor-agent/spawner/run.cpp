@@ -43,6 +43,7 @@ bool SplitStrings(Run* run, char* payload) {
   const size_t total = static_cast<size_t>(request.argc) + request.envc + request.direct_paths +
                        request.direct_words;
   if (request.argc == 0 || total > kMaxStrings + kMaxDirectStrings) return false;
+  if (request.argc > kMaxStrings) return false;  // they are there twice with kDirectArguments
   const char* const end = payload + request.payload_size;
   char** at = run->strings;
   run->argv = at;

@@ -5,9 +5,15 @@
 
 #include <gtest/gtest.h>
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
 
 namespace envicutor::agent {
 namespace {
@@ -25,7 +31,7 @@ std::optional<DirectStart> With(const Strings& more, std::string_view script = "
 TEST(SimpleCommandTest, ExecOfAFileInTheBox) {
   const auto direct = SimpleCommand("exec ./main \"$@\"", kEnv);
   ASSERT_TRUE(direct);
-  EXPECT_EQ(direct->paths, Strings({"./main"}));
+  EXPECT_EQ(direct->paths, Strings({"/box/main"}));  // as bash passes it to the kernel
   EXPECT_EQ(direct->words, Strings({"./main"}));
   EXPECT_TRUE(direct->with_arguments);
   EXPECT_EQ(direct->env, Strings({"SHLVL=0"}));
@@ -43,6 +49,15 @@ TEST(SimpleCommandTest, ANameIsLookedForInPath) {
   ASSERT_TRUE(direct);
   EXPECT_EQ(direct->paths, Strings({"/a/bin/python3", "/b/bin/python3"}));
   EXPECT_EQ(direct->words, Strings({"python3", "main.py"}));
+}
+
+TEST(SimpleCommandTest, PathsAreWhatBashMakesOfThem) {
+  EXPECT_EQ(SimpleCommand("exec bin/main", kEnv)->paths, Strings({"/box/bin/main"}));
+  EXPECT_EQ(SimpleCommand("exec /usr/bin/env", kEnv)->paths, Strings({"/usr/bin/env"}));
+  EXPECT_EQ(SimpleCommand("./main", kEnv)->paths, Strings({"./main"}));
+  EXPECT_EQ(SimpleCommand("exec x", {"PATH=/a/:/b"})->paths, Strings({"/a/x", "/b/x"}));
+  EXPECT_EQ(SimpleCommand("exec x", {"PATH=/"})->paths, Strings({"/x"}));
+  EXPECT_FALSE(SimpleCommand("exec x", {"PATH=/a//"}));
 }
 
 TEST(SimpleCommandTest, WithoutExecOnlyPathsAreSurelyNoBuiltin) {
@@ -93,7 +108,11 @@ TEST(SimpleCommandTest, WhateverElseAShellKnowsIsLeftToIt) {
                              "%/x",
                              "time ./main",
                              "set -e; exec ./main",
-                             "exec ./main $((1))"}) {
+                             "exec ./main $((1))",
+                             "exec .//main",
+                             "exec ././main",
+                             "exec ../main",
+                             "exec ./../main"}) {
     EXPECT_FALSE(SimpleCommand(script, kEnv)) << script;
   }
   EXPECT_FALSE(SimpleCommand(std::string("exec ./ma\0in", 12), kEnv));
@@ -104,10 +123,11 @@ TEST(SimpleCommandTest, VariablesThatBashActsUponAreLeftToIt) {
   for (const char* variable :
        {"BASH_ENV=x", "BASH_FUNC_exec%%=() { :; }", "SHELLOPTS=xtrace", "BASHOPTS=", "LANG=xx_YY",
         "LC_ALL=de_DE.UTF-8", "SHLVL=3", "_=x", "OLDPWD=/tmp",
-        "IFS=:", "POSIXLY_CORRECT=", "RANDOM=1", "UID=0", "EXECIGNORE=*", "without"}) {
+        "IFS=:", "POSIXLY_CORRECT=", "RANDOM=1", "UID=0", "EXECIGNORE=*", "PS1=$", "PS2=>", "PS4=+",
+        "SSH_CLIENT=1 2 3", "without"}) {
     EXPECT_FALSE(With({variable})) << variable;
   }
-  for (const char* variable : {"LC_ALL=C", "PS4=x", "TERM=vt100", "TZ=UTC", "A="}) {
+  for (const char* variable : {"LC_ALL=C", "PS3=x", "TERM=vt100", "TZ=UTC", "A="}) {
     EXPECT_TRUE(With({variable})) << variable;
   }
 }
@@ -131,27 +151,54 @@ TEST(SimpleCommandTest, WordsAndPathsAreBounded) {
   EXPECT_FALSE(SimpleCommand("exec main", {path + ":/a"}));
 }
 
-// What `env` prints when bash of this machine starts it, and what it would print.
+// What bash of this machine prints to its stdout.
+std::string BashPrints(const std::string& folder, const Strings& env, const std::string& script) {
+  std::string command = "cd " + folder + " && env -i";
+  for (const std::string& variable : env) command += " '" + variable + "'";
+  command += " /bin/bash -c '" + script + "'";
+  FILE* const bash = ::popen(command.c_str(), "r");
+  if (bash == nullptr) return "no bash";
+  std::array<char, 4096> text{};
+  const size_t size = ::fread(text.data(), 1, text.size(), bash);
+  EXPECT_EQ(::pclose(bash), 0) << script;
+  return std::string(text.data(), size);
+}
+
 TEST(SimpleCommandTest, BashGivesTheSameVariables) {
   for (const char* script : {"exec /usr/bin/env", "/usr/bin/env", "exec env"}) {
     const Strings env = {"HOME=/tmp", "LANG=C.UTF-8", "PATH=/nowhere:/usr/bin", "PWD=/", "x.y=1"};
     const auto direct = SimpleCommand(script, env);
     ASSERT_TRUE(direct);
-    std::string command = "cd / && env -i";
-    for (const std::string& variable : env) command += " '" + variable + "'";
-    command += std::string(" bash -c '") + script + "' | sort";
-    FILE* const bash = ::popen(command.c_str(), "r");
-    ASSERT_NE(bash, nullptr);
-    std::array<char, 4096> text{};
-    const size_t size = ::fread(text.data(), 1, text.size(), bash);
-    ASSERT_EQ(::pclose(bash), 0);
+    std::istringstream printed(BashPrints("/", env, script));
+    Strings lines;
+    for (std::string line; std::getline(printed, line);) lines.push_back(line);
+    std::sort(lines.begin(), lines.end());
     Strings expected = env;
     expected.insert(expected.end(), direct->env.begin(), direct->env.end());
     std::sort(expected.begin(), expected.end());
-    std::string lines;
-    for (const std::string& variable : expected) lines += variable + '\n';
-    EXPECT_EQ(std::string(text.data(), size), lines) << script;
+    EXPECT_EQ(lines, expected) << script;
   }
+}
+
+// A script with an interpreter finds in $0 what was executed.
+TEST(SimpleCommandTest, BashExecutesTheSamePath) {
+  std::string box = testing::TempDir() + "simple-command-XXXXXX";
+  ASSERT_NE(::mkdtemp(box.data()), nullptr);
+  std::filesystem::create_directory(box + "/bin");
+  for (const char* name : {"/name", "/bin/name"}) {
+    std::ofstream(box + name) << "#!/bin/sh\necho \"$0\"\n";
+    ASSERT_EQ(::chmod((box + name).c_str(), 0755), 0);
+  }
+  const Strings env = {"PATH=" + box + "/bin/"};
+  for (const char* script :
+       {"exec ./name", "exec bin/name", "exec ./bin/name", "exec name", "./name", "bin/name"}) {
+    const auto direct = SimpleCommand(script, env);
+    ASSERT_TRUE(direct) << script;
+    std::string path = direct->paths.front();
+    if (path.starts_with("/box/")) path.replace(0, 4, box);
+    EXPECT_EQ(BashPrints(box, env, script), path + '\n') << script;
+  }
+  std::filesystem::remove_all(box);
 }
 
 }  // namespace

@@ -352,6 +352,8 @@ SCENARIOS = {
          {"kind": MERGE, "volatile": True}),
         ("stored versions that are text", "PATCH", OURS + "/status", {"status": {"storedVersions": "v7"}},
          {"kind": MERGE, "volatile": True}),
+        ("of a group of Kubernetes' own", "POST", CRD, {
+            **odd("odds"), "metadata": {"name": "odds.{ns}.k8s.io"}, "spec": {**odd("odds")["spec"], "group": "{ns}.k8s.io"}}, {}),
         ("create", "POST", CRD, odd("odds"), {"volatile": True}),
         ("until it is established", "GET", CRD + "?fieldSelector=metadata.name=odds.{ns}.io", None,
          {"watch": 2, "volatile": True}),

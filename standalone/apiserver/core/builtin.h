@@ -24,7 +24,8 @@ void InitPodStatus(Json* pod);
 // acceptable, or is "".
 void PrepareCrd(const Json* old, Json* crd, const std::string& taken, WallTime now);
 [[nodiscard]] bool NamesAccepted(const Json& crd);
-// What an update may not change: as `old` is established, its kind and its scope.
+// A group that is Kubernetes' own without the annotation that says who approved it; and what an
+// update may not change: as `old` is established, its kind and its scope.
 [[nodiscard]] Causes ValidateCrd(const Json& crd, const Json* old);
 // A status that a client sends, where typed clients could not read what it makes of the definition.
 [[nodiscard]] Causes ValidateCrdStatus(const Json& crd);

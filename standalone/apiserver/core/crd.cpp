@@ -13,6 +13,13 @@ bool HasCondition(const Json& crd, std::string_view type) {
   return false;
 }
 
+// Kubernetes' own groups are only for what its community has looked at.
+bool IsApproved(const Json& crd) {
+  const std::string group = "." + GetString(At(crd, {"spec"}), "group");
+  if (!group.ends_with(".k8s.io") && !group.ends_with(".kubernetes.io")) return true;
+  return !GetString(At(crd, {"metadata", "annotations"}), "api-approved.kubernetes.io").empty();
+}
+
 bool IsEstablished(const Json& crd) { return HasCondition(crd, "Established"); }
 
 }  // namespace
@@ -71,6 +78,12 @@ bool NamesAccepted(const Json& crd) { return HasCondition(crd, "NamesAccepted");
 
 Causes ValidateCrd(const Json& crd, const Json* old) {
   Causes causes;
+  if (!IsApproved(crd) && (old == nullptr || IsApproved(*old))) {
+    causes.push_back(schema::RequiredError(
+        "metadata.annotations[api-approved.kubernetes.io]",
+        "protected groups must have approval annotation \"api-approved.kubernetes.io\", see "
+        "https://github.com/kubernetes/enhancements/pull/1111"));
+  }
   if (old == nullptr || !IsEstablished(*old)) return causes;
   // Objects are there by them: under another scope nobody would find those that there are.
   const std::string scope = GetString(At(crd, {"spec"}), "scope");

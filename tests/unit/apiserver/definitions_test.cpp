@@ -96,6 +96,11 @@ TEST_F(DefinitionsTest, OneOfABuiltInKindGoesWithoutItsObjects) {
   crd["metadata"]["name"] = "leases.coordination.k8s.io";
   crd["spec"]["group"] = "coordination.k8s.io";
   crd["spec"]["names"] = {{"plural", "leases"}, {"kind", "Leaze"}};
+  const auto refused = Create(kCrdsName, crd);
+  ASSERT_FALSE(refused.ok()) << "Kubernetes' own groups are not for everybody";
+  EXPECT_EQ(refused.error().code, 422);
+  EXPECT_THAT(refused.error().message, testing::HasSubstr("must have approval annotation"));
+  crd["metadata"]["annotations"] = {{"api-approved.kubernetes.io", "https://example.com/1"}};
   MustCreate(kCrdsName, crd);
   Settle();
   EXPECT_EQ(Condition("leases.coordination.k8s.io", "Established"), "False");

@@ -241,11 +241,10 @@ Result<Json> RunBare(const Flags& flags) {
   std::vector<double> patches;
   const SteadyTime start = std::chrono::steady_clock::now();
   const auto pair = [&](int64_t i, SteadyTime due) -> Status {
-    ENVICUTOR_ASSIGN(const Json made,
-                     run.client->Create(kube::kSubmissions, run.ns, run.Submission(i)));
+    ENVICUTOR_ASSIGN(const std::string version,
+                     run.client->CreateForVersion(kube::kSubmissions, run.ns, run.Submission(i)));
     const SteadyTime created = std::chrono::steady_clock::now();
-    Json status_only = {{"metadata", {{"resourceVersion", kube::ResourceVersionOf(made)}}},
-                        {"status", patch_status}};
+    Json status_only = {{"metadata", {{"resourceVersion", version}}}, {"status", patch_status}};
     if (put) {
       status_only.update(
           {{"apiVersion", kube::kSubmissions.ApiVersion()}, {"kind", kube::kSubmissions.kind}});

@@ -135,13 +135,6 @@ Status SubmissionController::Finish(const Json& submission, const TrackedPtr& tr
   if (!answer->ok()) {
     const Status& status = answer->status();
     switch (status.code()) {
-      case Code::kCancelled:
-        if (deadline_hit) return Fail(submission, tracked, "DeadlineExceeded", late);
-        if (!asked) return Retry(submission, tracked, kStopped);
-        outcome.phase = Phase::kCancelled;
-        outcome.reason = "Cancelled";
-        outcome.message = status.message();
-        return Record(submission, tracked, std::move(outcome));
       case Code::kDeadlineExceeded:
         return Fail(submission, tracked, "DeadlineExceeded", late);
       case Code::kResourceExhausted:
@@ -149,8 +142,16 @@ Status SubmissionController::Finish(const Json& submission, const TrackedPtr& tr
       case Code::kInvalidArgument:
         return Fail(submission, tracked, "Rejected", status.message());
       default:
-        return Retry(submission, tracked, status.message());
+        break;
     }
+    // It was to end: that its executor was lost meanwhile makes no difference.
+    if (deadline_hit) return Fail(submission, tracked, "DeadlineExceeded", late);
+    const bool stopped = status.code() == Code::kCancelled;
+    if (!asked) return Retry(submission, tracked, stopped ? kStopped : status.message());
+    outcome.phase = Phase::kCancelled;
+    outcome.reason = "Cancelled";
+    outcome.message = (stopped ? "" : "cancelled; ") + status.message();
+    return Record(submission, tracked, std::move(outcome));
   }
   api::RunResult& result = **answer;
   if (result.cancelled && !asked && !deadline_hit) {
@@ -206,7 +207,7 @@ Status SubmissionController::EnvironmentMissing(const Json& submission, const Tr
   std::string hash;
   {
     const std::lock_guard lock(mutex_);
-    tries = ++tracked->environment_tries;
+    tries = tracked->environment_tries + 1;  // counted when it is written, once
     hash = tracked->environment_hash;
   }
   if (!hash.empty()) deps_.builds.Recheck(hash);
@@ -245,6 +246,7 @@ Status SubmissionController::Retry(const Json& submission, const TrackedPtr& tra
       {
         const std::lock_guard lock(mutex_);
         tracked->attempt = progress.attempt;
+        if (environment) ++tracked->environment_tries;
         tracked->not_before = deps_.clock.Now() + pause;
         tracked->outcome.reset();
         tracked->stage = Stage::kNew;

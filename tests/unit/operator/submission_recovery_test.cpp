@@ -42,6 +42,34 @@ TEST_F(SubmissionControllerTest, ACancelThatNobodyAskedForIsAnAttemptLost) {
   EXPECT_EQ(StatusOf("s")["reason"], "ExecutorLost");
 }
 
+// An executor that restarts or takes a later attempt says "lost" of a run that was to end anyway.
+TEST_F(SubmissionControllerTest, ACancelledRunWhoseExecutorIsLostIsCancelled) {
+  for (const char* name : {"last", "first"}) {
+    CreatePython(name, {{"maxAttempts", name == std::string("last") ? 1 : 3}});
+    Json asked = Object(name);
+    asked["spec"]["cancel"] = true;
+    client_.Put(kube::kSubmissions, asked);
+    Settle();
+    const int writes = client_.requests["update"];
+    Done(Unavailable("executor pod-0 restarted and lost the run"));
+    EXPECT_EQ(StatusOf(name)["phase"], "Cancelled") << StatusOf(name);
+    EXPECT_EQ(StatusOf(name)["reason"], "Cancelled");
+    EXPECT_THAT(GetString(StatusOf(name), "message"), HasSubstr("restarted and lost the run"));
+    EXPECT_EQ(client_.requests["update"], writes + 1) << "never said to be tried again";
+  }
+  EXPECT_EQ(runner_.submitted.size(), 2U);
+}
+
+TEST_F(SubmissionControllerTest, ARunStoppedForItsDeadlineWhoseExecutorIsLostIsLate) {
+  CreatePython("s", {{"activeDeadlineSeconds", 5}});
+  Advance(std::chrono::milliseconds(5100));
+  ASSERT_THAT(runner_.cancelled, ElementsAre("uid-default-s"));
+  Done(Unavailable("executor pod-0 restarted and lost the run"));
+  EXPECT_EQ(StatusOf("s")["phase"], "Failed");
+  EXPECT_EQ(StatusOf("s")["reason"], "DeadlineExceeded");
+  EXPECT_EQ(StatusOf("s")["attempt"], 1) << "never said to be tried again";
+}
+
 TEST_F(SubmissionControllerTest, ALostExecutorIsCountedBeforeTheNextAttempt) {
   CreatePython("s");
   for (int64_t attempt = 2; attempt <= 3; ++attempt) {
@@ -99,6 +127,22 @@ TEST_F(SubmissionControllerTest, AnEnvironmentThatNeverComesIsSaidAfterBoundedTr
   EXPECT_EQ(StatusOf("s")["phase"], "Failed");
   EXPECT_EQ(StatusOf("s")["reason"], "EnvironmentUnavailable");
   EXPECT_THAT(GetString(StatusOf("s"), "message"), HasSubstr("tried 6 times"));
+}
+
+// It was counted once for each write that failed: "tried 7 times" after the first.
+TEST_F(SubmissionControllerTest, AMissingEnvironmentIsCountedOnceHoweverOftenItsWriteFails) {
+  CreatePython("s");
+  int failures = 10;
+  client_.fault = [&](const std::string& verb) {
+    return verb == "update" && failures-- > 0 ? Unavailable("connection refused") : OkStatus();
+  };
+  Done(NoEnvironment());
+  Advance(std::chrono::seconds(30));
+  ASSERT_LT(failures, 0) << "the write was tried until it went through";
+  EXPECT_EQ(StatusOf("s")["phase"], "Pending") << StatusOf("s");
+  EXPECT_EQ(StatusOf("s")["attempt"], 2);
+  ASSERT_EQ(runner_.submitted.size(), 2U);
+  EXPECT_EQ(runner_.submitted.back().request.attempt, 2);
 }
 
 TEST_F(SubmissionControllerTest, LostExecutorsAndMissingEnvironmentsAreCountedApart) {

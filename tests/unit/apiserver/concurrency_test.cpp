@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <barrier>
 #include <condition_variable>
 #include <filesystem>
 #include <map>
@@ -397,6 +398,53 @@ class ServerConcurrency : public testing::Test {
   std::mutex mutex_;
   std::map<std::string, std::set<std::string>> written_;
 };
+
+// All want the same names: who is refused reads, and finds what it was refused for.
+TEST_F(ServerConcurrency, WhoIsRefusedFindsWhy) {
+  constexpr int kRivals = 5;
+  std::barrier together(kRivals);
+  std::atomic<int> refused = 0;
+  std::vector<std::thread> rivals;
+  for (int rival = 0; rival < kRivals; ++rival) {
+    rivals.emplace_back([&, rival] {
+      const auto client = NewClient();
+      const auto version = [](const http::Response& response) {
+        const Json object = Json::parse(response.body, nullptr, false);
+        return std::stoull("0" + GetString(At(object, {"metadata"}), "resourceVersion"));
+      };
+      for (int round = 0; round < kRounds; ++round) {
+        const std::string all = Collection("one", round % 2 == 0 ? "leases" : "configmaps");
+        const std::string name = "r" + std::to_string(round);
+        const std::string path = all + "/" + name;
+        together.arrive_and_wait();
+        const auto made = Send(*client, "POST", all, DumpJson({{"metadata", {{"name", name}}}}));
+        auto found = Send(*client, "GET", path);
+        EXPECT_EQ(found.status, 200) << "after " << made.status;
+        if (made.status != 201) ++refused;
+        // As client-go's RetryOnConflict, of which nobody needs more tries than there are rivals.
+        int tries = 0;
+        for (; tries < kRivals && found.status == 200; ++tries) {
+          Json object = Json::parse(found.body, nullptr, false);
+          object["metadata"]["labels"]["rival" + std::to_string(rival)] = "x";
+          const auto put = Send(*client, "PUT", path, DumpJson(object));
+          if (put.status == 200) break;
+          EXPECT_EQ(put.status, 409) << put.body;
+          ++refused;
+          const uint64_t old = version(found);
+          found = Send(*client, "GET", path);
+          EXPECT_GT(version(found), old) << "it was refused for a version that it cannot read";
+        }
+        EXPECT_LT(tries, kRivals);
+        together.arrive_and_wait();
+        const auto gone = Send(*client, "DELETE", path);
+        EXPECT_EQ(Send(*client, "GET", path).status, 404) << "after " << gone.status;
+        if (gone.status != 200) ++refused;
+      }
+    });
+  }
+  for (std::thread& rival : rivals) rival.join();
+  EXPECT_GT(refused, 0);
+}
 
 TEST_F(ServerConcurrency, WatchesTellEveryWriteThatWasAnswered) {
   const auto client = NewClient();

@@ -166,6 +166,7 @@ void SubmissionController::Abandon(const std::string& key) {
 RunEvents SubmissionController::EventsFor(const Json& submission, const TrackedPtr& tracked) {
   RunEvents events;
   events.acknowledge_on_done = false;
+  events.admitted = kube::ConditionStatus(submission, "Admitted") == "True";
   events.on_dispatched = [this, tracked, context = LogContextOf(submission, tracked->attempt)](
                              const RunPlacement& placement) {
     log::Info("submission dispatched", context, {{"pod", placement.pod}, {"node", placement.node}});

@@ -9,9 +9,6 @@ namespace {
 // A result page carries whole outputs; the agent is asked for few results at a time.
 constexpr int kResultsPerPoll = 64;
 constexpr size_t kMaxAnswerBytes = 256U << 20U;
-// Longer than the long poll, short enough to notice a stopped process.
-constexpr std::chrono::milliseconds kTimeout{10'000};
-
 Status ReadKey(const Json& entry, RunKey* key) {
   ENVICUTOR_RETURN_IF_ERROR(ReadString(entry, "uid", &key->uid));
   ENVICUTOR_RETURN_IF_ERROR(ReadInt(entry, "attempt", &key->attempt));
@@ -21,7 +18,8 @@ Status ReadKey(const Json& entry, RunKey* key) {
 
 class HttpAgentApi final : public AgentApi {
  public:
-  explicit HttpAgentApi(std::unique_ptr<http::Client> client) : client_(std::move(client)) {}
+  HttpAgentApi(std::unique_ptr<http::Client> requests, std::unique_ptr<http::Client> polls)
+      : requests_(std::move(requests)), polls_(std::move(polls)) {}
 
   Result<api::AgentInfo> Info() override {
     ENVICUTOR_ASSIGN(const Json body, Call("GET", "/v1/info", ""));
@@ -34,14 +32,14 @@ class HttpAgentApi final : public AgentApi {
   }
 
   Status PutRun(const api::RunRequest& request) override {
-    return Send("PUT", RunTarget({request.uid, request.attempt}),
+    return Send(*requests_, "PUT", RunTarget({request.uid, request.attempt}),
                 DumpJson(api::RunRequestToJson(request)), {},
                 api::Traceparent(api::TraceIdFor(request.trace_id, request.uid)))
         .status();
   }
 
   Status CancelRun(const RunKey& key) override {
-    return Send("DELETE", RunTarget(key), "").status();
+    return Send(*requests_, "DELETE", RunTarget(key), "").status();
   }
 
   Result<ResultsPage> PollResults(int64_t after, std::chrono::seconds wait,
@@ -56,7 +54,8 @@ class HttpAgentApi final : public AgentApi {
   Status Acknowledge(const std::vector<RunKey>& runs) override {
     Json list = Json::array();
     for (const RunKey& key : runs) list.push_back({{"uid", key.uid}, {"attempt", key.attempt}});
-    return Send("POST", "/v1/results/ack", DumpJson(Json{{"runs", std::move(list)}})).status();
+    return Send(*requests_, "POST", "/v1/results/ack", DumpJson(Json{{"runs", std::move(list)}}))
+        .status();
   }
 
   Result<Json> PutEnvironments(const Json& body) override {
@@ -68,15 +67,16 @@ class HttpAgentApi final : public AgentApi {
     return "/v1/runs/" + http::PercentEncode(key.uid) + "/" + std::to_string(key.attempt);
   }
 
-  Result<std::string> Send(const std::string& method, const std::string& target, std::string body,
-                           std::stop_token stop = {}, const std::string& traceparent = "") {
+  static Result<std::string> Send(http::Client& client, const std::string& method,
+                                  const std::string& target, std::string body,
+                                  std::stop_token stop = {}, const std::string& traceparent = "") {
     http::Request request;
     request.method = method;
     request.target = target;
     if (!traceparent.empty()) request.headers.Set(api::kTraceparentHeader, traceparent);
     if (!body.empty()) request.headers.Set("Content-Type", "application/json");
     request.body = std::move(body);
-    ENVICUTOR_ASSIGN(http::Response response, client_->Send(request, std::move(stop)));
+    ENVICUTOR_ASSIGN(http::Response response, client.Send(request, std::move(stop)));
     ENVICUTOR_RETURN_IF_ERROR(StatusOfAnswer(response.status, response.body));
     return std::move(response.body);
   }
@@ -84,11 +84,12 @@ class HttpAgentApi final : public AgentApi {
   Result<Json> Call(const std::string& method, const std::string& target, std::string body,
                     std::stop_token stop = {}) {
     ENVICUTOR_ASSIGN(const std::string text,
-                     Send(method, target, std::move(body), std::move(stop)));
+                     Send(*polls_, method, target, std::move(body), std::move(stop)));
     return ParseJson(text);
   }
 
-  std::unique_ptr<http::Client> client_;
+  std::unique_ptr<http::Client> requests_;  // those that the pool's threads wait for
+  std::unique_ptr<http::Client> polls_;
 };
 
 }  // namespace
@@ -161,10 +162,13 @@ Result<std::unique_ptr<AgentApi>> NewAgentApi(const AgentEndpoint& endpoint) {
   http::ClientOptions options;
   options.base_url = endpoint.base_url;
   options.tls = endpoint.tls;
-  options.timeout = kTimeout;
   options.max_response_bytes = kMaxAnswerBytes;
-  ENVICUTOR_ASSIGN(std::unique_ptr<http::Client> client, http::NewClient(options));
-  return std::unique_ptr<AgentApi>(std::make_unique<HttpAgentApi>(std::move(client)));
+  options.timeout = endpoint.request_timeout;
+  ENVICUTOR_ASSIGN(std::unique_ptr<http::Client> requests, http::NewClient(options));
+  options.timeout = endpoint.poll_timeout;
+  ENVICUTOR_ASSIGN(std::unique_ptr<http::Client> polls, http::NewClient(options));
+  return std::unique_ptr<AgentApi>(
+      std::make_unique<HttpAgentApi>(std::move(requests), std::move(polls)));
 }
 
 }  // namespace envicutor::op

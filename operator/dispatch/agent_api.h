@@ -69,6 +69,10 @@ class AgentApi {
 struct AgentEndpoint {
   std::string base_url;  // "https://10.0.0.7:8443"
   http::TlsClientOptions tls;
+  // Without progress. Of PutRun, CancelRun and Acknowledge, which may all be repeated:
+  std::chrono::milliseconds request_timeout{2'000};
+  // Of the rest. Longer than the long poll, short enough to notice a stopped process.
+  std::chrono::milliseconds poll_timeout{10'000};
 };
 
 [[nodiscard]] Result<std::unique_ptr<AgentApi>> NewAgentApi(const AgentEndpoint& endpoint);

@@ -54,12 +54,15 @@ void DispatchCore::Submit(const std::string& pool, const std::string& ns, int64_
   run.events = std::move(events);
   Run& stored = runs_.emplace(uid, std::move(run)).first->second;
   if (Claim(uid, stored, out)) return;
-  Pool& state = PoolNamed(pool);
+  // A later attempt waited once already. Before all agents have said what they hold, one of them
+  // may have this run, and what waits was there before this operator.
+  const bool fresh = open_ && stored.attempt == 1 && !stored.events.admitted;
+  const auto of_namespace = static_cast<int64_t>(PoolNamed(pool).queue.CountOf(ns));
   const bool full = queued_ >= options_.queue_max;
-  if (full || static_cast<int64_t>(state.queue.CountOf(ns)) >= options_.namespace_max) {
+  if (fresh && (full || of_namespace >= options_.namespace_max)) {
     const std::string bound =
         full ? "the queue holds " + std::to_string(queued_) + " submissions, its maximum"
-             : "namespace " + ns + " has " + std::to_string(state.queue.CountOf(ns)) +
+             : "namespace " + ns + " has " + std::to_string(of_namespace) +
                    " submissions waiting, the maximum of a namespace";
     Deliver(uid, stored, ResourceExhausted(bound), out);
     return;
@@ -328,6 +331,11 @@ void DispatchCore::Tick(SteadyTime now, Effects* out) {
         it->second.agent != retry.agent || (it->second.taken && !retry.cancel)) {
       continue;
     }
+    // One that does not even answer the poll is not asked: it answers again, or its runs are lost.
+    if (agents_.at(retry.agent).silent) {
+      put_retries_.emplace(now + options_.put_retry, retry);
+      continue;
+    }
     Effect effect;
     effect.kind = retry.cancel ? Effect::Kind::kCancel : Effect::Kind::kPut;
     if (retry.cancel) effect.runs = {{retry.uid, it->second.attempt}};
@@ -339,6 +347,10 @@ void DispatchCore::Tick(SteadyTime now, Effects* out) {
     const auto agent = agents_.find(ack_retries_.begin()->second);
     ack_retries_.erase(ack_retries_.begin());
     if (agent == agents_.end()) continue;
+    if (agent->second.silent) {
+      ack_retries_.emplace(now + options_.ack_retry, agent->first);
+      continue;
+    }
     agent->second.ack_in_flight = false;
     FlushAcks(agent->first, agent->second, out);
   }
@@ -383,12 +395,24 @@ std::optional<SteadyTime> DispatchCore::NextDue() const {
   return due;
 }
 
+bool DispatchCore::Awaits(const std::string& agent, const RunKey& key) const {
+  const auto it = runs_.find(key.uid);
+  return it != runs_.end() && it->second.state == Run::State::kPlaced && !it->second.taken &&
+         it->second.agent == agent && it->second.attempt == key.attempt;
+}
+
 std::optional<RunWait> DispatchCore::Waiting(const std::string& uid) const {
   const auto it = runs_.find(uid);
-  if (it == runs_.end() || it->second.state != Run::State::kQueued) return std::nullopt;
+  if (it == runs_.end() || it->second.state == Run::State::kDelivered) return std::nullopt;
   const Run& run = it->second;
-  const Pool& pool = pools_.at(run.pool);
   RunWait wait;
+  if (run.state == Run::State::kPlaced) {
+    if (run.taken) return std::nullopt;
+    wait.no_capacity = true;
+    wait.message = "handed to executor " + run.agent + ", which has not answered yet";
+    return wait;
+  }
+  const Pool& pool = pools_.at(run.pool);
   const PoolLoad load = Load(run.pool);
   if (pool.parked.count(uid) != 0) {
     wait.no_capacity = true;

@@ -113,6 +113,8 @@ class DispatchCore {
   // there is none.
   [[nodiscard]] std::string NodeFor(const std::string& pool) const;
   [[nodiscard]] std::optional<RunWait> Waiting(const std::string& uid) const;
+  // Whether the run is to be put on this agent and nothing is known of it there.
+  [[nodiscard]] bool Awaits(const std::string& agent, const RunKey& key) const;
   [[nodiscard]] PoolLoad Load(const std::string& pool) const;
   [[nodiscard]] std::vector<std::string> Pools() const;
   [[nodiscard]] size_t run_count() const { return runs_.size(); }

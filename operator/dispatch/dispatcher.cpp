@@ -15,7 +15,13 @@ std::string PoolOf(const Json& pod) {
 }  // namespace
 
 Dispatcher::Dispatcher(const Clock& clock, AgentFactory factory, const DispatcherOptions& options)
-    : clock_(clock), factory_(std::move(factory)), options_(options), core_(options.core) {}
+    : clock_(clock),
+      factory_(std::move(factory)),
+      options_(options),
+      core_(options.core),
+      requests_(clock, options.requests, [this](const Effect& effect, bool doubtful) {
+        return DoRequest(effect, doubtful);
+      }) {}
 
 Dispatcher::~Dispatcher() { Stop(); }
 
@@ -46,10 +52,8 @@ void Dispatcher::Follow(kube::Informer& pods) {
 }
 
 void Dispatcher::Start() {
-  for (int i = 0; i < options_.io_threads; ++i) {
-    threads_.emplace_back([this] { RunIo(); });
-  }
-  threads_.emplace_back([this](std::stop_token stop) { RunTicks(stop); });
+  requests_.Start();
+  ticks_ = std::jthread([this](std::stop_token stop) { RunTicks(stop); });
 }
 
 void Dispatcher::PodsListed() {
@@ -72,16 +76,12 @@ void Dispatcher::Stop() {
     ended.swap(ended_);
   }
   for (auto& [name, session] : sessions) session->thread.request_stop();
-  for (auto& thread : threads_) thread.request_stop();
-  {
-    const std::lock_guard lock(io_mutex_);
-    io_stopping_ = true;
-  }
-  io_wake_.notify_all();
+  ticks_.request_stop();
   tick_.notify_all();
+  requests_.Stop();
   sessions.clear();
   ended.clear();
-  threads_.clear();
+  ticks_ = {};
 }
 
 void Dispatcher::PodChanged(const Json& pod) {
@@ -120,6 +120,7 @@ void Dispatcher::PodGone(const std::string& name, const std::string& why) {
   InCore(false, [&](DispatchCore& core, SteadyTime now, Effects* out) {
     core.AgentGone(name, why, now, out);
   });
+  requests_.Forget(name);
 }
 
 void Dispatcher::EndSession(const std::string& name) {
@@ -195,32 +196,6 @@ Status Dispatcher::Serve(const std::string& name, AgentApi& api, std::stop_token
   return OkStatus();
 }
 
-void Dispatcher::Post(std::function<void()> job) {
-  bool wake = false;
-  {
-    const std::lock_guard lock(io_mutex_);
-    io_.push_back(std::move(job));
-    wake = io_idle_ > 0;
-  }
-  if (wake) io_wake_.notify_one();  // else the first that is done with its request takes it
-}
-
-void Dispatcher::RunIo() {
-  std::unique_lock lock(io_mutex_);
-  for (;;) {
-    ++io_idle_;
-    io_wake_.wait(lock, [this] { return io_stopping_ || !io_.empty(); });
-    --io_idle_;
-    if (io_stopping_) return;
-    std::function<void()> job = std::move(io_.front());
-    io_.pop_front();
-    lock.unlock();
-    job();
-    job = nullptr;  // not under the lock
-    lock.lock();
-  }
-}
-
 void Dispatcher::RunTicks(std::stop_token stop) {
   while (!stop.stop_requested()) {
     Effects effects;
@@ -249,15 +224,11 @@ void Dispatcher::RunTicks(std::stop_token stop) {
 
 void Dispatcher::Carry(Effects effects, bool may_call) {
   for (Effect& effect : effects) {
-    if (effect.kind == Effect::Kind::kCall) {
-      if (may_call) {
-        effect.call();
-      } else {
-        Post(std::move(effect.call));
-      }
-      continue;
+    if (effect.kind == Effect::Kind::kCall && may_call) {
+      effect.call();
+    } else {
+      requests_.Post(std::move(effect));
     }
-    Post([this, request = std::move(effect)] { DoRequest(request); });
   }
 }
 
@@ -276,7 +247,14 @@ std::map<std::string, std::shared_ptr<AgentApi>> Dispatcher::Agents() {
   return agents;
 }
 
-void Dispatcher::DoRequest(const Effect& effect) {
+RequestPool::Answer Dispatcher::DoRequest(const Effect& effect, bool doubtful) {
+  if (doubtful && effect.kind == Effect::Kind::kPut) {
+    // It waited while another was not answered: the run may be elsewhere by now.
+    const std::lock_guard lock(mutex_);
+    if (!core_.Awaits(effect.agent, {effect.request->uid, effect.request->attempt})) {
+      return RequestPool::Answer::kNone;
+    }
+  }
   const std::shared_ptr<AgentApi> api = ApiOf(effect.agent);
   Status status = Unavailable("executor " + effect.agent + " is gone");
   switch (effect.kind) {
@@ -303,6 +281,10 @@ void Dispatcher::DoRequest(const Effect& effect) {
     case Effect::Kind::kCall:
       break;
   }
+  if (!api) return RequestPool::Answer::kGone;
+  const bool answered =
+      status.code() != Code::kUnavailable && status.code() != Code::kDeadlineExceeded;
+  return answered ? RequestPool::Answer::kGiven : RequestPool::Answer::kNone;
 }
 
 void Dispatcher::Submit(const std::string& pool, const std::string& fairness_key, int64_t priority,

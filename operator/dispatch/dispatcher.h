@@ -1,12 +1,12 @@
 // The Runner of the operator: a DispatchCore with threads, agents over mutual TLS, and the executor
 // pods of the API server as the list of agents.
 //
-// Threads: one for each agent (long poll of results), a few for requests, one for time. The core's
-// lock is never held while anything blocks.
+// Threads: one for each agent (long poll of results), those of the RequestPool, one for time. The
+// core's lock is never held while anything blocks, and an agent that does not answer holds up no
+// other.
 #pragma once
 
 #include <condition_variable>
-#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -18,13 +18,14 @@
 #include "common/kube/informer.h"
 #include "operator/dispatch/agent_api.h"
 #include "operator/dispatch/dispatch_core.h"
+#include "operator/dispatch/request_pool.h"
 #include "operator/dispatch/runner.h"
 
 namespace envicutor::op {
 
 struct DispatcherOptions {
   DispatchOptions core;
-  int io_threads = 8;
+  RequestPoolOptions requests;
   std::chrono::seconds poll_wait{5};
 };
 
@@ -80,12 +81,10 @@ class Dispatcher final : public Runner {
   void RunSession(const std::string& name, const std::string& ip, std::stop_token stop);
   // Info and the list of what it holds, then polls until something fails. The failure.
   Status Serve(const std::string& name, AgentApi& api, std::stop_token stop);
-  void RunIo();
   void RunTicks(std::stop_token stop);
-  void Post(std::function<void()> job);
-  // Outside the lock. Events are called here when `may_call`, else on an I/O thread.
+  // Outside the lock. Events are called here when `may_call`, else on a thread of the pool.
   void Carry(Effects effects, bool may_call);
-  void DoRequest(const Effect& effect);
+  RequestPool::Answer DoRequest(const Effect& effect, bool doubtful);
   [[nodiscard]] std::shared_ptr<AgentApi> ApiOf(const std::string& name);
   template <typename F>
   void InCore(bool may_call, F&& f);
@@ -104,12 +103,8 @@ class Dispatcher final : public Runner {
   std::map<std::string, std::unique_ptr<Session>> sessions_;
   std::vector<std::unique_ptr<Session>> ended_;  // asked to stop, joined by the time thread
 
-  std::mutex io_mutex_;
-  std::condition_variable io_wake_;
-  std::deque<std::function<void()>> io_;
-  int io_idle_ = 0;
-  bool io_stopping_ = false;
-  std::vector<std::jthread> threads_;
+  RequestPool requests_;
+  std::jthread ticks_;
 };
 
 }  // namespace envicutor::op

@@ -27,9 +27,11 @@ struct RunEvents {
   std::function<void(const Result<api::RunResult>&, const RunPlacement&)> on_done;
   // False: the agent keeps the result until Acknowledge(uid), that is until it is recorded.
   bool acknowledge_on_done = true;
+  // An operator has said that it is admitted: the queue's bounds are for what comes new.
+  bool admitted = false;
 };
 
-// Why a run is not on an executor yet.
+// Why a run is not on an executor yet, or not known to be.
 struct RunWait {
   bool no_capacity = false;  // no executor that is up could take it now, or ever
   int64_t position = 0;      // how many are ahead of it, about; 0: it is the next

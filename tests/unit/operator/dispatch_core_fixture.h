@@ -38,13 +38,14 @@ class DispatchCoreFixture : public ::testing::Test {
   }
   void Open() { core_.AgentsListed(now_, &out_); }
   void Submit(const std::string& uid, int64_t attempt = 1, int64_t memory = kMi,
-              const std::string& ns = "a") {
+              const std::string& ns = "a", bool admitted = false) {
     api::RunRequest request;
     request.uid = uid;
     request.attempt = attempt;
     request.memory_bytes = memory;
     RunEvents events;
     events.acknowledge_on_done = false;
+    events.admitted = admitted;
     events.on_done = [this, uid](const Result<api::RunResult>& result,
                                  const RunPlacement& placement) {
       Ended& ended = ended_[uid];

@@ -11,8 +11,10 @@ namespace {
 
 using testing::Accepted;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using testing::kMi;
+using ::testing::UnorderedElementsAre;
 
 class DispatchCoreTest : public testing::DispatchCoreFixture {};
 
@@ -159,6 +161,32 @@ TEST_F(DispatchCoreTest, ALostAnswerToPutIsAskedAgainAtTheSameAgent) {
   EXPECT_THAT(Out(), IsEmpty());
   Advance(std::chrono::seconds(1));
   EXPECT_EQ(Out(), first);
+}
+
+// Its poll failed too: what it was asked is asked again when it answers.
+TEST_F(DispatchCoreTest, ASilentExecutorIsNotAskedAgain) {
+  Agent("e0", 3);
+  Open();
+  for (const char* uid : {"a", "b", "c"}) Submit(uid);
+  PutOk("e0", "b");
+  PutOk("e0", "c");
+  core_.Cancel("b", now_, &out_);
+  Result_("e0", Accepted("c"));
+  core_.Acknowledge("c", now_, &out_);
+  Out();
+  EXPECT_TRUE(core_.Awaits("e0", {"a", 1}));
+  EXPECT_FALSE(core_.Awaits("e0", {"b", 1}));
+  core_.AgentSilent("e0", now_, &out_);
+  core_.PutAnswered("e0", {"a", 1}, Status(Code::kDeadlineExceeded, "slow"), now_, &out_);
+  core_.CancelAnswered("e0", {"b", 1}, Status(Code::kDeadlineExceeded, "slow"), now_, &out_);
+  core_.AckAnswered("e0", {{"c", 1}}, Status(Code::kDeadlineExceeded, "slow"), now_, &out_);
+  Advance(std::chrono::seconds(2));
+  EXPECT_THAT(Out(), IsEmpty());
+  EXPECT_THAT(core_.Waiting("a")->message, HasSubstr("handed to executor e0, which has not"));
+  EXPECT_FALSE(core_.Waiting("b").has_value());
+  core_.AgentPolled("e0", {}, now_, &out_);
+  Advance(std::chrono::seconds(1));
+  EXPECT_THAT(Out(), UnorderedElementsAre("put e0 a", "cancel e0 b", "ack e0 c"));
 }
 
 TEST_F(DispatchCoreTest, RefusedForLackOfRoomGoesBackToTheHead) {
@@ -329,6 +357,7 @@ TEST_F(DispatchCoreTest, BoundsOfTheQueue) {
   options.queue_max = 3;
   options.namespace_max = 2;
   core_ = DispatchCore(options);
+  Open();
   Submit("1");
   Submit("2");
   Submit("3");
@@ -338,6 +367,29 @@ TEST_F(DispatchCoreTest, BoundsOfTheQueue) {
   EXPECT_EQ(ended_["3"].code, Code::kResourceExhausted);  // its namespace is full
   EXPECT_EQ(ended_["4"].times, 0);
   EXPECT_EQ(ended_["5"].code, Code::kResourceExhausted);  // all is full
+}
+
+// Those that wait were there before this operator, and an executor that is late may have one.
+TEST_F(DispatchCoreTest, BoundsOfTheQueueAreNotForWhatWasAdmittedBefore) {
+  DispatchOptions options;
+  options.queue_max = 1;
+  core_ = DispatchCore(options);
+  core_.AgentFound("e0", "default", "node", false, now_, &out_);
+  core_.AgentsListed(now_, &out_);
+  for (const char* uid : {"1", "2", "3"}) Submit(uid);
+  Connect("e0", 1, {"i1", {{{"3", 1}, false, "run"}}});
+  Out();
+  EXPECT_EQ(ended_.size(), 0U);
+  Result_("e0", Accepted("3"));
+  Out();
+  EXPECT_EQ(ended_["3"].code, Code::kOk);
+  Submit("4");  // new
+  Submit("5", 2);
+  Submit("6", 1, kMi, "a", true);
+  Out();
+  EXPECT_EQ(ended_["4"].code, Code::kResourceExhausted);
+  EXPECT_EQ(ended_["5"].times, 0);
+  EXPECT_EQ(ended_["6"].times, 0);
 }
 
 TEST_F(DispatchCoreTest, TooLargeForEveryExecutorSaysSoAndWaits) {

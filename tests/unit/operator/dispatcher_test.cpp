@@ -178,6 +178,126 @@ TEST(Dispatcher, RunsOverMutualTlsAndAcknowledges) {
   EXPECT_EQ(dispatcher.Load("default").slots, 2);
 }
 
+// An executor whose process is stopped: connected, and then it answers nothing. Others are done
+// with a run as soon as they have it.
+class StoppableAgent final : public AgentApi {
+ public:
+  struct World {
+    std::mutex mutex;
+    std::condition_variable changed;
+    bool stopped = true;
+    std::map<std::string, std::vector<api::RunResult>> results;  // by address
+  };
+  StoppableAgent(World& world, std::string ip) : world_(world), ip_(std::move(ip)) {}
+
+  Result<api::AgentInfo> Info() override {
+    api::AgentInfo info;
+    info.instance = "i1";
+    info.slots = 12;
+    info.memory_bytes = 1 << 30;
+    return info;
+  }
+  Result<HeldRuns> ListRuns() override { return HeldRuns{"i1", {}}; }
+  Status PutRun(const api::RunRequest& request) override {
+    Wait();
+    const std::lock_guard lock(world_.mutex);
+    world_.results[ip_].push_back(Accepted(request.uid, request.attempt, ""));
+    world_.changed.notify_all();
+    return OkStatus();
+  }
+  Status CancelRun(const RunKey&) override {
+    Wait();
+    return OkStatus();
+  }
+  Result<ResultsPage> PollResults(int64_t after, std::chrono::seconds,
+                                  std::stop_token stop) override {
+    std::unique_lock lock(world_.mutex);
+    const std::vector<api::RunResult>& results = world_.results[ip_];
+    const auto from = static_cast<size_t>(after);
+    while (results.size() <= from && !stop.stop_requested()) {
+      world_.changed.wait_for(lock, std::chrono::milliseconds(50));
+    }
+    ResultsPage page{"i1", static_cast<int64_t>(results.size()), {}, {}};
+    for (size_t i = from; i < results.size(); ++i) page.results.push_back(results[i]);
+    return page;
+  }
+  Status Acknowledge(const std::vector<RunKey>&) override {
+    Wait();
+    return OkStatus();
+  }
+
+ private:
+  void Wait() {
+    std::unique_lock lock(world_.mutex);
+    world_.changed.wait(lock, [&] { return ip_ == "healthy" || !world_.stopped; });
+  }
+  World& world_;
+  const std::string ip_;
+};
+
+TEST(Dispatcher, ExecutorsThatAreStoppedHoldUpNoOther) {
+  StoppableAgent::World world;
+  const SystemClock clock;
+  Dispatcher dispatcher(
+      clock,
+      [&](const std::string& ip) -> Result<std::unique_ptr<AgentApi>> {
+        return std::unique_ptr<AgentApi>(std::make_unique<StoppableAgent>(world, ip));
+      },
+      {});
+  FakeInformer pods;
+  dispatcher.Follow(pods);
+  dispatcher.Start();
+  const std::vector<std::string> ips = {"stopped-1", "stopped-2", "stopped-3", "healthy"};
+  for (const std::string& ip : ips) {
+    Json pod = Pod(ip);
+    pod["status"]["podIP"] = ip;
+    pods.Deliver(pod, false);
+  }
+  const auto end = std::chrono::steady_clock::now() + kSoon;
+  while (dispatcher.Load("default").slots < 48 && std::chrono::steady_clock::now() < end) {
+    std::this_thread::yield();
+  }
+  ASSERT_EQ(dispatcher.Load("default").slots, 48);
+  dispatcher.PodsListed();
+  std::map<std::string, int> done;  // by executor; under the world's lock
+  constexpr int kRuns = 100;        // the stopped ones take 36
+  for (int i = 0; i < kRuns; ++i) {
+    api::RunRequest request;
+    request.uid = "uid-" + std::to_string(i);
+    request.memory_bytes = 1 << 20;
+    RunEvents events;
+    events.on_done = [&](const Result<api::RunResult>&, const RunPlacement& at) {
+      const std::lock_guard lock(world.mutex);
+      ++done[at.pod];
+      world.changed.notify_all();
+    };
+    dispatcher.Submit("default", "ns", 0, std::move(request), std::move(events));
+  }
+  {
+    std::unique_lock lock(world.mutex);
+    EXPECT_TRUE(world.changed.wait_for(lock, kSoon, [&] { return done["healthy"] == kRuns - 36; }));
+    EXPECT_EQ(done.size(), 1U);
+  }
+  // What was handed over and not taken says so.
+  int handed = 0;
+  for (int i = 0; i < kRuns; ++i) {
+    const std::optional<RunWait> wait = dispatcher.Waiting("uid-" + std::to_string(i));
+    if (!wait.has_value()) continue;
+    ++handed;
+    EXPECT_THAT(wait->message, HasSubstr("handed to executor stopped-"));
+  }
+  EXPECT_EQ(handed, 36);
+  {
+    const std::lock_guard lock(world.mutex);
+    world.stopped = false;
+    world.changed.notify_all();
+  }
+  std::unique_lock lock(world.mutex);
+  EXPECT_TRUE(world.changed.wait_for(lock, kSoon, [&] {
+    return done["healthy"] + done["stopped-1"] + done["stopped-2"] + done["stopped-3"] == kRuns;
+  }));
+}
+
 TEST(Dispatcher, APodThatFailsLosesItsRuns) {
   const SystemClock clock;
   Dispatcher dispatcher(clock,

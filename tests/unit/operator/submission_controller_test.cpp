@@ -11,6 +11,17 @@ using ::testing::IsEmpty;
 using testing::PythonRuntime;
 using testing::Submission;
 
+// The queue's bounds are for new ones alone.
+TEST_F(SubmissionControllerTest, TheRunnerKnowsWhatWasAdmittedBefore) {
+  CreatePython("new");
+  EXPECT_FALSE(runner_.submitted.back().events.admitted);
+  Json known = testing::Submission("known", {{"runtimeRef", {{"name", "python3"}}}});
+  known["status"]["conditions"] = {{{"type", "Admitted"}, {"status", "True"}}};
+  Create(known);
+  Settle();
+  EXPECT_TRUE(runner_.submitted.back().events.admitted);
+}
+
 TEST_F(SubmissionControllerTest, AShortSubmissionCostsOneStatusWrite) {
   CreatePython("s");
   ASSERT_EQ(runner_.submitted.size(), 1U);

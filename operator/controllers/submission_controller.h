@@ -92,8 +92,10 @@ class SubmissionController {
     std::string environment_hash;
     std::string environment_store_path;
     std::string environment_node;
-    int64_t environment_tries = 0;  // attempts that ended for want of it
-    SteadyTime not_before;          // of the next attempt
+    // Attempts that ended for want of it, those that an operator before this one wrote included;
+    // nullopt: none ended here yet.
+    std::optional<int64_t> environment_tries;
+    SteadyTime not_before;  // of the next attempt
     bool own_environment = false;
     bool discard_environment = false;
     std::optional<api::StageResult> environment;

@@ -207,7 +207,8 @@ Status SubmissionController::EnvironmentMissing(const Json& submission, const Tr
   std::string hash;
   {
     const std::lock_guard lock(mutex_);
-    tries = tracked->environment_tries + 1;  // counted when it is written, once
+    if (!tracked->environment_tries) tracked->environment_tries = UncountedAttempts(submission);
+    tries = *tracked->environment_tries + 1;  // counted when it is written, once
     hash = tracked->environment_hash;
   }
   if (!hash.empty()) deps_.builds.Recheck(hash);
@@ -226,10 +227,18 @@ Status SubmissionController::EnvironmentMissing(const Json& submission, const Tr
 Status SubmissionController::Retry(const Json& submission, const TrackedPtr& tracked,
                                    const std::string& why, Duration pause) {
   const int64_t most = std::max<int64_t>(1, GetInt(At(submission, {"spec"}), "maxAttempts", 3));
-  if (pause == Duration::zero() && tracked->attempt - tracked->environment_tries >= most) {
+  int64_t uncounted = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!tracked->environment_tries) tracked->environment_tries = UncountedAttempts(submission);
+    uncounted = *tracked->environment_tries;
+  }
+  if (pause == Duration::zero() && tracked->attempt - uncounted >= most) {
+    const std::string others =
+        uncounted == 0 ? "" : "; " + std::to_string(uncounted) + " more had no environment";
     return Fail(submission, tracked, "ExecutorLost",
-                why + " (attempt " + std::to_string(tracked->attempt) + " of " +
-                    std::to_string(most) + ")");
+                why + " (attempt " + std::to_string(tracked->attempt - uncounted) + " of " +
+                    std::to_string(most) + others + ")");
   }
   Progress progress;
   const bool environment = pause != Duration::zero();
@@ -239,6 +248,7 @@ Status SubmissionController::Retry(const Json& submission, const TrackedPtr& tra
                                        " was lost: " + why + "; trying again";
   progress.admitted = true;
   progress.attempt = tracked->attempt + 1;
+  progress.uncounted_attempts = environment ? uncounted + 1 : uncounted;
   Json present = submission;
   for (int i = 0; i < kConflictRetries; ++i) {
     Status written = Write(present, progress);
@@ -246,7 +256,7 @@ Status SubmissionController::Retry(const Json& submission, const TrackedPtr& tra
       {
         const std::lock_guard lock(mutex_);
         tracked->attempt = progress.attempt;
-        if (environment) ++tracked->environment_tries;
+        tracked->environment_tries = progress.uncounted_attempts;
         tracked->not_before = deps_.clock.Now() + pause;
         tracked->outcome.reset();
         tracked->stage = Stage::kNew;

@@ -217,6 +217,12 @@ std::optional<Json> SkimFinished(std::string_view object) {
   return few;
 }
 
+int64_t UncountedAttempts(const Json& submission) {
+  const Json& status = At(submission, {"status"});
+  return std::clamp<int64_t>(GetInt(status, "uncountedAttempts"), 0,
+                             std::max<int64_t>(0, GetInt(status, "attempt", 1) - 1));
+}
+
 bool AsksForCancel(const Json& submission) {
   return GetBool(At(submission, {"spec"}), "cancel") ||
          At(submission, {"metadata", "deletionTimestamp"}).is_string();
@@ -263,6 +269,8 @@ Json ProgressUpdate(const Json& submission, const Progress& progress, WallTime n
   if (progress.placement.has_value()) status["executor"] = PlacementJson(*progress.placement);
   if (progress.start_time.has_value()) status["startTime"] = FormatRfc3339(*progress.start_time);
   if (progress.attempt > 1) status["attempt"] = progress.attempt;
+  const int64_t uncounted = std::max(progress.uncounted_attempts, UncountedAttempts(submission));
+  if (uncounted > 0) status["uncountedAttempts"] = uncounted;
   const int64_t generation = GetInt(At(submission, {"metadata"}), "generation");
   Json conditions = ConditionsOf(submission);
   if (progress.admitted) {

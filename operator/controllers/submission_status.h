@@ -18,6 +18,8 @@ enum class Phase { kPending, kRunning, kCompleted, kFailed, kCancelled };
 [[nodiscard]] std::string_view PhaseName(Phase phase);
 // Completed, Failed and Cancelled are final.
 [[nodiscard]] bool IsTerminal(const Json& submission);
+// Of its attempts so far those that spec.maxAttempts does not count.
+[[nodiscard]] int64_t UncountedAttempts(const Json& submission);
 // By its spec, or as it is being deleted.
 [[nodiscard]] bool AsksForCancel(const Json& submission);
 
@@ -30,6 +32,7 @@ struct Progress {
   std::optional<RunPlacement> placement;
   std::optional<WallTime> start_time;
   int64_t attempt = 1;
+  int64_t uncounted_attempts = 0;  // 0: as many as the object says
 };
 
 struct Outcome {

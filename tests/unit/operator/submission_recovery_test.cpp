@@ -85,9 +85,9 @@ TEST_F(SubmissionControllerTest, ALostExecutorIsCountedBeforeTheNextAttempt) {
   EXPECT_EQ(StatusOf("s")["attempt"], 3);
 }
 
-api::RunResult NoEnvironment() {
+api::RunResult NoEnvironment(const std::string& uid = "uid-default-s") {
   api::RunResult result;
-  result.uid = "uid-default-s";
+  result.uid = uid;
   result.verdict = api::Verdict::kEnvironmentError;
   result.environment_unavailable = true;
   result.message = "refused, not signed by a trusted key: /nix/store/x";
@@ -154,6 +154,59 @@ TEST_F(SubmissionControllerTest, LostExecutorsAndMissingEnvironmentsAreCountedAp
   Done(Unavailable("executor pod-0 was deleted"));
   EXPECT_EQ(StatusOf("s")["phase"], "Pending") << "its first of three";
   ASSERT_EQ(runner_.submitted.size(), 5U);
+}
+
+// The next operator took attempts without environment for lost ones: "attempt 4 of 3".
+TEST_F(SubmissionControllerTest, WhatAttemptsCountIsKnownToTheNextOperator) {
+  CreatePython("before");
+  for (int i = 0; i < 3; ++i) {
+    Done(NoEnvironment("uid-default-before"));
+    Advance(std::chrono::seconds(16));
+  }
+  // Progress keeps it.
+  runner_.submitted.back().events.on_dispatched({"pod-0", "node-0"});
+  Advance(std::chrono::seconds(5));
+  ASSERT_EQ(StatusOf("before")["phase"], "Running");
+  EXPECT_EQ(StatusOf("before")["uncountedAttempts"], 3);
+  Json next = Submission("s", {{"runtimeRef", {{"name", "python3"}}}, {"source", ""}});
+  next["status"] = StatusOf("before");
+  ASSERT_EQ(next["status"]["attempt"], 4);
+  Create(next);
+  Settle();
+  for (int64_t lost = 1; lost <= 2; ++lost) {
+    ASSERT_EQ(runner_.submitted.back().request.uid, "uid-default-s");
+    Done(Unavailable("executor pod-0 was deleted"));
+    ASSERT_EQ(StatusOf("s")["phase"], "Pending")
+        << "its " << lost << ". of three: " << StatusOf("s");
+    EXPECT_EQ(StatusOf("s")["attempt"], 4 + lost);
+    EXPECT_EQ(StatusOf("s")["uncountedAttempts"], 3);
+  }
+  Done(Unavailable("executor pod-0 was deleted"));
+  EXPECT_EQ(StatusOf("s")["reason"], "ExecutorLost");
+  EXPECT_EQ(StatusOf("s")["attempt"], 6);
+  EXPECT_THAT(GetString(StatusOf("s"), "message"),
+              HasSubstr("attempt 3 of 3; 3 more had no environment"));
+  EXPECT_FALSE(StatusOf("s").contains("uncountedAttempts"));
+}
+
+TEST_F(SubmissionControllerTest, AnUncountedAttemptWhoseAnswerIsLostIsWrittenOnce) {
+  CreatePython("s");
+  int losses = 3;
+  client_.lose_answer = [&](const std::string& verb) { return verb == "update" && losses-- > 0; };
+  Done(NoEnvironment());
+  Advance(std::chrono::seconds(30));
+  EXPECT_EQ(StatusOf("s")["attempt"], 2) << StatusOf("s");
+  EXPECT_EQ(StatusOf("s")["uncountedAttempts"], 1);
+}
+
+// Whoever can write a status: no number there gives attempts without end.
+TEST_F(SubmissionControllerTest, UncountedAttemptsAreFewerThanAttempts) {
+  Json submission = Submission("s", {{"runtimeRef", {{"name", "python3"}}}, {"maxAttempts", 1}});
+  submission["status"] = {{"phase", "Pending"}, {"attempt", 2}, {"uncountedAttempts", 1'000'000}};
+  Create(submission);
+  Settle();
+  Done(Unavailable("executor pod-0 was deleted"));
+  EXPECT_EQ(StatusOf("s")["reason"], "ExecutorLost");
 }
 
 TEST_F(SubmissionControllerTest, ADeadlineHoldsWhileItsEnvironmentIsWaitedFor) {
